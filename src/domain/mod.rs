@@ -1,0 +1,17 @@
+//! The words of the trade and what they mean. Pure: no I/O, no clock, no chance; times and ids are passed in.
+
+pub mod balance;
+pub mod bridge;
+pub mod chain;
+pub mod discrepancy;
+pub mod entry;
+pub mod evidence;
+pub mod fold;
+pub mod ids;
+pub mod money;
+pub mod order;
+pub mod posting;
+pub mod receipt;
+pub mod standing;
+pub mod state;
+pub mod time;

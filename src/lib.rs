@@ -1,0 +1,3 @@
+//! Razão.
+
+pub mod domain;
