@@ -1,3 +1,5 @@
 //! Razão.
 
 pub mod domain;
+pub mod providers;
+pub mod wire;

@@ -20,9 +20,9 @@ pub struct Balances(pub BTreeMap<(LedgerAccount, Currency), Sides>);
 impl Sides {
     pub fn post(&mut self, amount: Money) {
         if amount < Money::ZERO {
-            self.credits = self.credits.add(-amount);
+            self.credits = self.credits.plus(-amount);
         } else {
-            self.debits = self.debits.add(amount);
+            self.debits = self.debits.plus(amount);
         }
     }
 

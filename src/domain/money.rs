@@ -200,7 +200,7 @@ impl std::ops::Neg for Money {
 }
 
 impl Total {
-    pub fn add(self, amount: Money) -> Total {
+    pub fn plus(self, amount: Money) -> Total {
         Total(self.0.saturating_add(i128::from(amount.0)))
     }
 

@@ -1,0 +1,5 @@
+//! What each provider says and what it means. Pure; knows neither store, ledger nor network.
+
+mod picpay;
+pub mod provider;
+pub mod registry;

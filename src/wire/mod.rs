@@ -1,0 +1,4 @@
+//! Shapes on a wire, as values. Pure; knows no provider.
+
+pub mod call;
+pub mod json;
