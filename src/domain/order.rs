@@ -56,6 +56,10 @@ pub struct Expectation {
 #[derive(Clone, PartialEq, Eq, Encode, Decode, Debug)]
 pub struct Order {
     pub key: OrderKey,
+    /// As the account's configuration named it when the order was made.
+    pub provider: String,
+    /// Whether a shop registered it; otherwise a callback made it.
+    pub registered: bool,
     pub provider_ref: Option<ProviderRef>,
     pub currency: Currency,
     pub expected: Expectation,

@@ -1,6 +1,6 @@
 //! A receipt: what a provider sent, as it came. Its body is [`Private`]: it does not print.
 
-use super::ids::{AccountId, ReceiptId, Seq};
+use super::ids::{AccountId, ReceiptId, Reference, Seq};
 use super::time::Time;
 use bincode::{Decode, Encode};
 use std::fmt;
@@ -64,8 +64,17 @@ pub struct Receipt {
     pub attempts_count: u32,
     /// Attempts that ended with "does not exist".
     pub not_found_count: u32,
+    /// What became of each piece of evidence in it, when it was last processed.
+    pub evidence: Vec<Finding>,
     /// The entries that came of it.
     pub entries: Vec<Seq>,
+}
+
+/// A piece of evidence in a receipt: of which order, and what came of it.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, Debug)]
+pub struct Finding {
+    pub order: Reference,
+    pub outcome: Outcome,
 }
 
 /// One call to the provider that a receipt caused.
@@ -79,6 +88,8 @@ pub struct Attempt {
 
 /// How many attempts a receipt lists; older ones but the first are dropped.
 pub const ATTEMPTS_LISTED_MAX: usize = 30;
+/// How many pieces of evidence and entries a receipt lists.
+pub const EVIDENCE_LISTED_MAX: usize = 100;
 
 impl Outcome {
     pub fn as_str(self) -> &'static str {

@@ -26,7 +26,8 @@ pub enum NotJson {
 
 impl Json {
     pub fn parse(bytes: &[u8]) -> Result<Json, NotJson> {
-        let raw: &RawValue = serde_json::from_slice(bytes).map_err(syntax)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| NotJson::Syntax("not UTF-8".to_owned()))?;
+        let raw: &RawValue = serde_json::from_str(text).map_err(syntax)?;
         Json::from_raw(raw, 0)
     }
 
@@ -115,7 +116,7 @@ mod tests {
         assert!(matches!(Json::parse(b"{\"a\":\"\xff\"}"), Err(NotJson::Syntax(_))));
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert!(Json::parse(deep.as_bytes()).is_err());
-        let bearable = "[".repeat(33) + &"]".repeat(33);
+        let bearable = "[".repeat(34) + &"]".repeat(34);
         assert_eq!(Json::parse(bearable.as_bytes()), Err(NotJson::TooDeep));
     }
 }

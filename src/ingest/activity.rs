@@ -1,0 +1,88 @@
+//! What happened lately, in memory: per account the last callback, success and error, and the callbacks that were
+//! turned away. Bounded, and never on disk: nobody can fill it by knocking.
+
+use crate::domain::ids::AccountId;
+use crate::domain::time::Time;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const REJECTED_MAX: usize = 1000;
+
+#[derive(Default)]
+pub struct Activity {
+    accounts: Mutex<BTreeMap<AccountId, Lately>>,
+}
+
+/// One account's recent past.
+#[derive(Clone, Default, Debug)]
+pub struct Lately {
+    pub last_callback: Option<Time>,
+    pub last_success: Option<Time>,
+    pub last_error: Option<(Time, String)>,
+    pub rejected_count: u64,
+    rejected: VecDeque<Rejected>,
+}
+
+/// A callback that was turned away at the door.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejected {
+    pub at: Time,
+    pub address: Option<IpAddr>,
+    pub status: u16,
+    pub reason: String,
+}
+
+impl Activity {
+    pub fn callback(&self, account: &AccountId, at: Time) {
+        self.of(account, |lately| lately.last_callback = Some(at));
+    }
+
+    pub fn success(&self, account: &AccountId, at: Time) {
+        self.of(account, |lately| lately.last_success = Some(at));
+    }
+
+    pub fn error(&self, account: &AccountId, at: Time, what: String) {
+        self.of(account, |lately| lately.last_error = Some((at, what)));
+    }
+
+    pub fn rejected(&self, account: &AccountId, rejected: Rejected) {
+        self.of(account, |lately| {
+            lately.rejected_count = lately.rejected_count.saturating_add(1);
+            lately.rejected.truncate(REJECTED_MAX - 1);
+            lately.rejected.push_front(rejected);
+        });
+    }
+
+    /// One account's recent past, without the callbacks that were turned away.
+    pub fn lately(&self, account: &AccountId) -> Lately {
+        let accounts = self.accounts();
+        let known = accounts.get(account);
+        known.map_or_else(Lately::default, |lately| Lately { rejected: VecDeque::new(), ..lately.clone() })
+    }
+
+    /// The callbacks that were turned away, newest first, of the accounts that are visible.
+    pub fn rejections(&self, visible: impl Fn(&AccountId) -> bool) -> Vec<(AccountId, Rejected)> {
+        let accounts = self.accounts();
+        let of = |(account, lately): (&AccountId, &Lately)| {
+            let account = account.clone();
+            lately
+                .rejected
+                .clone()
+                .into_iter()
+                .map(move |rejected| (account.clone(), rejected))
+                .collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = accounts.iter().filter(|(account, _)| visible(account)).flat_map(of).collect();
+        all.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.at));
+        all
+    }
+
+    fn of(&self, account: &AccountId, change: impl FnOnce(&mut Lately)) {
+        change(self.accounts().entry(account.clone()).or_default());
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, Lately>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

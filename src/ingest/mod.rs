@@ -1,0 +1,9 @@
+//! From receipt to evidence. Decides when to ask, what an answer means and when to give up; only `runner` does I/O.
+
+pub mod accounts;
+pub mod activity;
+pub mod receive;
+pub mod resolve;
+pub mod runner;
+pub mod session;
+pub mod translate;

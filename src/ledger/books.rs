@@ -1,0 +1,205 @@
+//! The writer's view of the ledger: head, balances, counters; and the group of changes it is putting together.
+
+use super::command::Fault;
+use crate::domain::balance::Balances;
+use crate::domain::bridge::{Draft, Note};
+use crate::domain::chain;
+use crate::domain::discrepancy::Cause;
+use crate::domain::entry::{DiscrepancyNote, Entry};
+use crate::domain::evidence::Origin;
+use crate::domain::ids::Seq;
+use crate::domain::money::Currency;
+use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::posting::LedgerAccount;
+use crate::domain::receipt::Progress;
+use crate::domain::time::{OffsetTime, Time};
+use crate::store::engine::{Batch, Engine, Overlay};
+use crate::store::entries::{self, StoredEntry};
+use crate::store::meta::{self, Meta, StoreError};
+use crate::store::{balances, orders, receipts};
+use std::collections::BTreeSet;
+
+/// What the writer keeps in memory between groups.
+#[derive(Clone, Debug)]
+pub struct Books {
+    pub meta: Meta,
+    pub balances: Balances,
+    pub queue: Queue,
+}
+
+/// How many receipts are where on their way.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Queue {
+    pub pending: u64,
+    pub retrying: u64,
+    pub failed: u64,
+}
+
+/// Where a piece of evidence comes from and when: the same for all entries that come of it.
+pub struct Cited {
+    pub origin: Origin,
+    pub occurred: OffsetTime,
+    pub as_of: Time,
+    pub provider_status: Option<String>,
+    pub details: Vec<(String, String)>,
+}
+
+/// Changes of a group of commands, on top of the engine.
+pub struct Group<'a> {
+    engine: &'a dyn Engine,
+    pub books: &'a mut Books,
+    pub now: Time,
+    pub batch: Batch,
+    touched: BTreeSet<(LedgerAccount, Currency)>,
+}
+
+impl Books {
+    /// The books as the engine has them. `None`: the database was just born and has no meta yet.
+    pub fn load(engine: &dyn Engine) -> Result<Option<Books>, StoreError> {
+        let Some(meta) = meta::get(engine)? else { return Ok(None) };
+        let mut queue = Queue::default();
+        for id in receipts::unprocessed(engine) {
+            let receipt = receipts::get(engine, id?)?;
+            queue.count(receipt.map(|receipt| receipt.progress).as_ref(), true);
+        }
+        queue.failed = receipts::given_up(engine).try_fold(0, |count, id| id.map(|_| count + 1))?;
+        Ok(Some(Books { meta, balances: balances::load(engine)?, queue }))
+    }
+}
+
+impl Queue {
+    /// Counts a receipt in (`true`) or out.
+    pub fn count(&mut self, progress: Option<&Progress>, enters: bool) {
+        let counter = match progress {
+            Some(Progress::Pending) => &mut self.pending,
+            Some(Progress::Retrying { .. }) => &mut self.retrying,
+            Some(Progress::Failed { .. }) => &mut self.failed,
+            Some(Progress::Done(_)) | None => return,
+        };
+        *counter = if enters { counter.saturating_add(1) } else { counter.saturating_sub(1) };
+    }
+}
+
+impl<'a> Group<'a> {
+    pub fn new(engine: &'a dyn Engine, books: &'a mut Books, now: Time) -> Self {
+        Group { engine, books, now, batch: Batch::default(), touched: BTreeSet::new() }
+    }
+
+    /// What the next command reads: the engine with this group's changes on top.
+    pub fn read(&self) -> Overlay<'_> {
+        Overlay { below: self.engine, batch: &self.batch }
+    }
+
+    /// A date of ours for evidence recorded now: after `newest` and after every other date of ours.
+    pub fn stamp(&mut self, newest: Option<Time>) -> Time {
+        let after = newest.map_or(Time(0), Time::next).max(self.books.meta.stamp.next());
+        self.books.meta.stamp = self.now.max(after);
+        self.books.meta.stamp
+    }
+
+    /// Appends the entries that the bridge asks for, each with the order as of it. Answers their seqs.
+    pub fn append(
+        &mut self,
+        order: &mut Order,
+        drafts: Vec<Draft>,
+        cited: &Cited,
+    ) -> Result<Vec<Seq>, Fault> {
+        let mut seqs = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let previous = Some(order.seq).filter(|seq| seq.0 > 0);
+            let entry = self.entry(order, draft, cited)?;
+            seqs.push(entry.seq);
+            self.books.balances.post(&entry);
+            let moved = entry.postings.iter().map(|posting| (posting.ledger_account.clone(), entry.currency));
+            self.touched.extend(moved);
+            let stored = StoredEntry { entry, order: Some(order.clone()), previous };
+            entries::put(&mut self.batch, &stored)?;
+        }
+        Ok(seqs)
+    }
+
+    /// Makes a draft the next entry of the chain, and the order what it is after it.
+    fn entry(&mut self, order: &mut Order, draft: Draft, cited: &Cited) -> Result<Entry, Fault> {
+        let meta = &mut self.books.meta;
+        let seq = meta.seq.next();
+        meta.recorded_at = meta.recorded_at.max(self.now);
+        let recorded_at = meta.recorded_at;
+        order.seq = seq;
+        order.updated_at = recorded_at;
+        order.ledgered = draft.after;
+        let discrepancy =
+            draft.note.map(|note| note_discrepancy(&mut self.batch, order, seq, recorded_at, note));
+        let mut entry = Entry {
+            seq,
+            recorded_at,
+            occurred_at: cited.occurred,
+            account: order.key.account.clone(),
+            order: Some(order.key.reference.clone()),
+            kind: draft.kind,
+            from: draft.from,
+            to: Some(draft.to),
+            amount: draft.amount,
+            currency: order.currency,
+            postings: draft.postings,
+            origin: cited.origin.clone(),
+            as_of: cited.as_of,
+            discrepancy: discrepancy.transpose()?,
+            provider_status: cited.provider_status.clone(),
+            details: cited.details.clone(),
+            prev_hash: meta.hash,
+            hash: meta.hash,
+        };
+        entry.hash = chain::hash(&entry).map_err(|error| Fault::Inconsistent(error.to_string()))?;
+        meta.seq = seq;
+        meta.hash = entry.hash;
+        Ok(entry)
+    }
+
+    /// Ends the group: what is written once a group joins the batch.
+    pub fn finish(mut self) -> Result<Batch, StoreError> {
+        if self.batch.is_empty() {
+            return Ok(self.batch);
+        }
+        for (ledger_account, currency) in std::mem::take(&mut self.touched) {
+            let key = (ledger_account, currency);
+            let sides = self.books.balances.0.get(&key).copied().unwrap_or_default();
+            balances::put(&mut self.batch, &key.0, key.1, &sides)?;
+        }
+        meta::put(&mut self.batch, &self.books.meta)?;
+        Ok(self.batch)
+    }
+}
+
+/// Opens or closes a discrepancy on the order, in the list of open ones, and on the entry.
+fn note_discrepancy(
+    batch: &mut Batch,
+    order: &mut Order,
+    seq: Seq,
+    at: Time,
+    note: Note,
+) -> Result<DiscrepancyNote, StoreError> {
+    match note {
+        Note::Opens { cause, expected, found } => {
+            orders::put_discrepancy(batch, seq, &order.key)?;
+            let opened = OpenDiscrepancy { id: seq, expected, found, opened_at: at };
+            let noted = noted(cause, &opened);
+            order.open.insert(cause, opened);
+            Ok(noted)
+        }
+        Note::Closes { cause, opened, action } => {
+            orders::delete_discrepancy(batch, opened.id);
+            order.open.remove(&cause);
+            Ok(DiscrepancyNote { action: Some(action), ..noted(cause, &opened) })
+        }
+    }
+}
+
+fn noted(cause: Cause, opened: &OpenDiscrepancy) -> DiscrepancyNote {
+    DiscrepancyNote {
+        id: opened.id,
+        cause,
+        expected: opened.expected.clone(),
+        found: opened.found.clone(),
+        action: None,
+    }
+}

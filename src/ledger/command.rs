@@ -1,0 +1,197 @@
+//! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
+
+use crate::domain::evidence::Piece;
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq, Token};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::Order;
+use crate::domain::receipt::{Attempt, Outcome};
+use crate::domain::state::State;
+use crate::domain::time::Time;
+use crate::store::meta::StoreError;
+use crate::store::sealed::Body;
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    Receive(Received),
+    Register(Registration),
+    Record(Record),
+    NoteAttempt(Attempted),
+    Rule(RulingRequest),
+    Reprocess(ReceiptId),
+}
+
+/// Which provider account evidence or a registration belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountTerms {
+    pub account: AccountId,
+    pub provider: &'static str,
+    pub currency: Currency,
+}
+
+/// A callback that passed the door.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub terms: AccountTerms,
+    pub received_at: Time,
+    pub answer_status: u16,
+    pub content_type: Option<String>,
+    pub body: Body,
+    pub verdict: Verdict,
+}
+
+/// What the door made of a callback.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The provider must be asked.
+    Ask,
+    /// It is evidence itself; asked about further if `ask`.
+    Record { news: Vec<News>, ask: bool },
+    /// It speaks of no order.
+    Ignore,
+    /// It came with the right credential but is not what this provider sends.
+    Unreadable { reason: String },
+}
+
+/// A piece of evidence and the names of the payment it is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct News {
+    pub reference: Reference,
+    pub provider_ref: Option<ProviderRef>,
+    pub token: Option<Token>,
+    pub piece: Piece,
+}
+
+/// What a shop expects of an order.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    pub terms: AccountTerms,
+    pub reference: Reference,
+    pub amount: Money,
+    pub expires_at: Option<Time>,
+    pub provider_ref: Option<ProviderRef>,
+    /// JSON text in a form that is equal where the metadata is.
+    pub metadata: Option<String>,
+}
+
+/// The answer to a call of ours, as evidence.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub terms: AccountTerms,
+    pub news: Vec<News>,
+    /// The callback that caused the calls, if one did.
+    pub receipt: Option<ReceiptId>,
+    pub attempts: Vec<Attempt>,
+    /// Whether this ends the receipt's processing.
+    pub done: bool,
+}
+
+/// Calls that brought nothing, or not enough.
+#[derive(Clone, Debug)]
+pub struct Attempted {
+    pub receipt: ReceiptId,
+    pub attempts: Vec<Attempt>,
+    pub not_found: bool,
+    pub then: Then,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Then {
+    Retry {
+        next_at: Time,
+    },
+    GiveUp {
+        reason: String,
+    },
+    /// It was processed, and speaks of no order.
+    Ignored,
+}
+
+/// An operator's word about an open discrepancy.
+#[derive(Clone, Debug)]
+pub struct RulingRequest {
+    pub discrepancy: Seq,
+    pub actor: String,
+    pub reason: String,
+    pub action: Ruled,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ruled {
+    Keep,
+    SetState(State),
+}
+
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Received(ReceiptId),
+    Registered { order: Box<Order>, news: RegistrationNews },
+    Recorded(Recorded),
+    Noted,
+    Ruled(Box<Order>),
+}
+
+/// What a registration added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegistrationNews {
+    /// Nothing was registered under that reference before.
+    First,
+    /// It was; at most something absent was filled in.
+    Again,
+}
+
+/// What came of evidence: of each piece, in the order it was given.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recorded {
+    pub orders: Vec<(OrderKey, Outcome)>,
+    pub entries: Vec<Seq>,
+}
+
+/// Why a command changed nothing. The books are as they were.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the order is registered with another {field}; a registration is filled in, never changed")]
+    Differs { field: &'static str },
+    #[error("another order of this account has that provider_ref: {0}")]
+    ProviderRefTaken(Reference),
+    #[error("there is no open discrepancy with that id")]
+    NoSuchDiscrepancy,
+    #[error("there is no callback with that id")]
+    NoSuchReceipt,
+    #[error("the body of that callback was erased")]
+    BodyErased,
+    #[error("{0}")]
+    NoWay(String),
+}
+
+/// Why a command was not carried out at all.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error("the ledger is busy; try again in a moment")]
+    Busy,
+    #[error("the ledger takes no writes: {0}")]
+    Stopped(String),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+}
+
+/// Why carrying out a command ended: a refusal leaves the books usable, a broken store does not.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+impl Command {
+    /// About how many bytes it will write, for cutting groups.
+    pub fn weight(&self) -> usize {
+        match self {
+            Command::Receive(received) => 512 + received.body.bytes.0.len(),
+            Command::Record(record) => 2048 * record.news.len().max(1),
+            Command::Register(_) | Command::NoteAttempt(_) | Command::Rule(_) | Command::Reprocess(_) => 1024,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The books: one writer, many readers. Decides in `commit`, does in `writer`; knows no HTTP and no provider.
+
+pub mod books;
+pub mod command;
+pub mod commit;
+pub mod lists;
+pub mod reader;
+pub mod verify;
+pub mod writer;

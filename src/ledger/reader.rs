@@ -1,0 +1,125 @@
+//! Pages and tails by seq, and single records. Readers are woken, never fed: each remembers the last seq it saw.
+//!
+//! Entries never change, so reading them up to the published head is safe while the writer goes on. What must agree with
+//! itself (balances, head) comes from the one published value.
+
+use super::writer::Published;
+use crate::domain::evidence::Evidence;
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
+use crate::domain::order::Order;
+use crate::domain::receipt::Receipt;
+use crate::store::engine::Engine;
+use crate::store::entries::{self, StoredEntry};
+use crate::store::meta::StoreError;
+use crate::store::sealed::Body;
+use crate::store::{evidence, orders, receipts, sealed};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+#[derive(Clone)]
+pub struct Reader {
+    engine: Arc<dyn Engine>,
+    published: watch::Receiver<Published>,
+}
+
+impl Reader {
+    pub fn new(engine: Arc<dyn Engine>, published: watch::Receiver<Published>) -> Self {
+        Reader { engine, published }
+    }
+
+    /// What is durable now.
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    pub fn head(&self) -> Seq {
+        self.published.borrow().seq
+    }
+
+    /// For waiting until the head moves.
+    pub fn subscribe(&self) -> watch::Receiver<Published> {
+        self.published.clone()
+    }
+
+    pub(super) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    pub fn entry(&self, seq: Seq) -> Result<Option<StoredEntry>, StoreError> {
+        if seq > self.head() { Ok(None) } else { entries::get(self.engine(), seq) }
+    }
+
+    /// Entries from `from` up to the head, at most `limit` that `wanted` wants, and the seq after the last one looked
+    /// at. Looks at no more than `scan_max`, so that a rare filter cannot hold a thread for long.
+    pub fn entries(
+        &self,
+        from: Seq,
+        limit: usize,
+        scan_max: usize,
+        wanted: impl Fn(&StoredEntry) -> bool,
+    ) -> Result<(Vec<StoredEntry>, Seq), StoreError> {
+        let mut found = Vec::new();
+        let mut next = from;
+        for item in entries::range(self.engine(), from, self.head()).take(scan_max) {
+            let (seq, stored) = item?;
+            next = seq.next();
+            if wanted(&stored) {
+                found.push(stored);
+                if found.len() == limit {
+                    break;
+                }
+            }
+        }
+        Ok((found, next))
+    }
+
+    pub fn order(&self, key: &OrderKey) -> Result<Option<Order>, StoreError> {
+        orders::get(self.engine(), key)
+    }
+
+    pub fn by_provider_ref(
+        &self,
+        account: &AccountId,
+        provider_ref: &ProviderRef,
+    ) -> Result<Option<Reference>, StoreError> {
+        orders::by_provider_ref(self.engine(), account, provider_ref)
+    }
+
+    pub fn metadata(&self, key: &OrderKey) -> Result<Option<String>, StoreError> {
+        sealed::metadata(self.engine(), key)
+    }
+
+    pub fn evidence(&self, key: &OrderKey) -> Result<Evidence, StoreError> {
+        evidence::load(self.engine(), key)
+    }
+
+    pub fn receipt(&self, id: ReceiptId) -> Result<Option<Receipt>, StoreError> {
+        receipts::get(self.engine(), id)
+    }
+
+    pub fn body(&self, id: ReceiptId) -> Result<Option<Body>, StoreError> {
+        sealed::body(self.engine(), id)
+    }
+
+    /// Receipts that still have to be processed, oldest first.
+    pub fn unprocessed(&self) -> Result<Vec<Receipt>, StoreError> {
+        let mut found = Vec::new();
+        for id in receipts::unprocessed(self.engine()) {
+            found.extend(self.receipt(id?)?);
+        }
+        Ok(found)
+    }
+
+    /// An order's entries, oldest first: walked backwards from its last one.
+    pub fn history(&self, order: &Order) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut found = Vec::new();
+        let mut at = Some(order.seq).filter(|seq| seq.0 > 0);
+        while let Some(seq) = at {
+            let Some(stored) = entries::get(self.engine(), seq)? else { break };
+            at = stored.previous.filter(|previous| *previous < seq);
+            found.push(stored);
+        }
+        found.reverse();
+        Ok(found)
+    }
+}

@@ -1,0 +1,320 @@
+//! Replays everything and names the first difference: sequence, hash chain, legal steps, postings that sum to zero, and
+//! every stored projection rebuilt from entries and evidence and compared.
+
+use crate::domain::balance::Balances;
+use crate::domain::bridge::Ledgered;
+use crate::domain::chain::{self, Hash};
+use crate::domain::discrepancy::{Action, Cause};
+use crate::domain::entry::{Entry, Kind};
+use crate::domain::fold::stand;
+use crate::domain::ids::{OrderKey, ReceiptId, Seq};
+use crate::domain::money::{Money, Total};
+use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::posting::{LedgerAccount, Purpose};
+use crate::domain::standing::OrderBalances;
+use crate::domain::state::{State, legal};
+use crate::domain::time::Time;
+use crate::store::engine::Engine;
+use crate::store::entries::{self, StoredEntry};
+use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
+use crate::store::{balances, evidence, orders, receipts};
+use std::collections::BTreeMap;
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Difference {
+    #[error("{0}")]
+    Found(String),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    pub entries: u64,
+    pub orders: u64,
+    pub receipts: u64,
+    pub head: Hash,
+}
+
+/// Told now and then how far it is: done and all.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// What the entries of one order add up to.
+#[derive(Default)]
+struct Replayed {
+    state: Option<State>,
+    balances: OrderBalances,
+    open: BTreeMap<Cause, OpenDiscrepancy>,
+    seq: Seq,
+}
+
+struct Replay {
+    seq: Seq,
+    hash: Hash,
+    recorded_at: Time,
+    balances: Balances,
+    orders: BTreeMap<OrderKey, Replayed>,
+}
+
+pub fn verify(engine: &dyn Engine, progress: Progress<'_>) -> Result<Verified, Difference> {
+    let meta = meta::get(engine)?.ok_or_else(|| found("the ledger's head is missing"))?;
+    if meta.data_version != DATA_VERSION {
+        return Err(found(format!(
+            "the data has version {}, this program knows {DATA_VERSION}",
+            meta.data_version
+        )));
+    }
+    let replay = replay(engine, &meta, progress)?;
+    compare_balances(engine, &replay)?;
+    let orders = compare_orders(engine, &replay)?;
+    compare_discrepancies(engine, &replay)?;
+    let receipts = walk_receipts(engine, &meta)?;
+    Ok(Verified { entries: meta.seq.0, orders, receipts, head: replay.hash })
+}
+
+fn found(what: impl Into<String>) -> Difference {
+    Difference::Found(what.into())
+}
+
+fn replay(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<Replay, Difference> {
+    let mut replay = Replay {
+        seq: Seq(0),
+        hash: Hash::genesis(),
+        recorded_at: Time(i64::MIN),
+        balances: Balances::default(),
+        orders: BTreeMap::new(),
+    };
+    for item in entries::range(engine, Seq(1), Seq(u64::MAX)) {
+        let (seq, stored) = item?;
+        replay.step(seq, &stored)?;
+        if seq.0.is_multiple_of(10_000) {
+            progress(seq.0, meta.seq.0);
+        }
+    }
+    progress(replay.seq.0, meta.seq.0);
+    if replay.seq != meta.seq {
+        return Err(found(format!("the ledger ends at entry {}, its head says {}", replay.seq, meta.seq)));
+    }
+    if replay.hash != meta.hash {
+        return Err(found(format!("entry {}: the head holds another hash for it", meta.seq)));
+    }
+    Ok(replay)
+}
+
+impl Replay {
+    fn step(&mut self, seq: Seq, stored: &StoredEntry) -> Result<(), Difference> {
+        let entry = &stored.entry;
+        let wrong = |what: &str| Err(found(format!("entry {seq}: {what}")));
+        if seq != self.seq.next() {
+            return Err(found(format!("entry {}: it is missing", self.seq.next())));
+        }
+        if entry.seq != seq {
+            return wrong("it carries another seq than its place");
+        }
+        if entry.prev_hash != self.hash {
+            return wrong("it is not chained to the entry before");
+        }
+        let hash = chain::hash(entry).map_err(|error| found(error.to_string()))?;
+        if entry.hash != hash {
+            return wrong("its hash does not fit what it says");
+        }
+        if entry.recorded_at < self.recorded_at {
+            return wrong("it was recorded before the entry before");
+        }
+        let sum = entry.postings.iter().fold(Total(0), |sum, posting| sum.plus(posting.amount));
+        if sum != Total(0) {
+            return wrong("its postings do not sum to zero");
+        }
+        if let Some(what) = self.step_order(entry, stored) {
+            return Err(found(format!("entry {seq}: {what}")));
+        }
+        self.balances.post(entry);
+        self.seq = seq;
+        self.hash = hash;
+        self.recorded_at = entry.recorded_at;
+        Ok(())
+    }
+
+    /// What is wrong with an entry as a step of its order.
+    fn step_order(&mut self, entry: &Entry, stored: &StoredEntry) -> Option<String> {
+        let Some(reference) = &entry.order else {
+            return (entry.kind != Kind::Payout).then(|| "it names no order".to_owned());
+        };
+        let key = OrderKey::new(entry.account.clone(), reference.clone());
+        let replayed = self.orders.entry(key).or_default();
+        if entry.from != replayed.state {
+            return Some(format!("it starts from {:?}, the order was in {:?}", entry.from, replayed.state));
+        }
+        if stored.previous != Some(replayed.seq).filter(|seq| seq.0 > 0) {
+            return Some("it names another entry as the order's last".to_owned());
+        }
+        let Some(to) = entry.to else { return Some("it names no state".to_owned()) };
+        let moves = entry.from != Some(to);
+        let ruled = entry.discrepancy.as_ref().is_some_and(|note| note.action == Some(Action::SetState));
+        let lawful = match entry.kind {
+            Kind::Transition => legal(entry.from, to),
+            Kind::Adjustment => !moves,
+            Kind::Discrepancy => !moves && entry.postings.is_empty(),
+            Kind::Resolution => ruled || (!moves && entry.postings.is_empty()),
+            Kind::Payout => false,
+        };
+        if !lawful {
+            return Some(format!("{:?} to {to} is no lawful {}", entry.from, entry.kind.as_str()));
+        }
+        if let Some(what) = replayed.note(entry) {
+            return Some(what);
+        }
+        replayed.state = Some(to);
+        replayed.seq = entry.seq;
+        entry
+            .postings
+            .iter()
+            .for_each(|posting| post(&mut replayed.balances, &posting.ledger_account, posting.amount));
+        let Some(order) = &stored.order else { return Some("the order as of it is missing".to_owned()) };
+        replayed.differs(order).map(|what| format!("the order as of it has {what}"))
+    }
+}
+
+fn post(balances: &mut OrderBalances, ledger_account: &LedgerAccount, amount: Money) {
+    let line = match ledger_account.purpose {
+        Purpose::Pending => &mut balances.pending,
+        Purpose::Available => &mut balances.available,
+        Purpose::Sales => &mut balances.sales,
+        Purpose::Refunds => &mut balances.refunds,
+        Purpose::Fees => &mut balances.fees,
+        Purpose::Chargebacks => &mut balances.chargebacks,
+        // No order's entry touches the bank; a posting there makes the order's balances differ.
+        Purpose::Bank => &mut balances.pending,
+    };
+    *line = *line + amount;
+}
+
+impl Replayed {
+    /// Follows what an entry does to a discrepancy.
+    fn note(&mut self, entry: &Entry) -> Option<String> {
+        let opens = entry.kind == Kind::Discrepancy;
+        let closes = entry.kind == Kind::Resolution;
+        let Some(note) = &entry.discrepancy else {
+            return (opens || closes).then(|| "it names no discrepancy".to_owned());
+        };
+        if opens {
+            let opened = OpenDiscrepancy {
+                id: entry.seq,
+                expected: note.expected.clone(),
+                found: note.found.clone(),
+                opened_at: entry.recorded_at,
+            };
+            let twice = self.open.insert(note.cause, opened).is_some();
+            return twice.then(|| format!("{} is open already", note.cause));
+        }
+        match self.open.remove(&note.cause) {
+            Some(opened) if opened.id == note.id && closes => None,
+            Some(_) | None => Some(format!("it closes {} {}, which is not open", note.cause, note.id)),
+        }
+    }
+
+    /// In what an order differs from what its entries add up to.
+    fn differs(&self, order: &Order) -> Option<String> {
+        let Ledgered { state, sums } = order.ledgered;
+        if Some(state) != self.state {
+            return Some(format!("state {state}, its entries say {:?}", self.state));
+        }
+        if sums.balances() != self.balances {
+            return Some("other balances than its entries add up to".to_owned());
+        }
+        if order.open != self.open {
+            return Some("other open discrepancies than its entries say".to_owned());
+        }
+        (order.seq != self.seq).then(|| format!("last entry {}, its entries end at {}", order.seq, self.seq))
+    }
+}
+
+fn compare_balances(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference> {
+    let stored = balances::load(engine)?;
+    for (key, sides) in &replay.balances.0 {
+        if stored.0.get(key) != Some(sides) {
+            return Err(found(format!("balance {} in {}: it is not the sum of its entries", key.0, key.1)));
+        }
+    }
+    match stored.0.keys().find(|key| !replay.balances.0.contains_key(*key)) {
+        Some((ledger_account, _)) => Err(found(format!("balance {ledger_account}: no entry posts to it"))),
+        None => Ok(()),
+    }
+}
+
+fn compare_orders(engine: &dyn Engine, replay: &Replay) -> Result<u64, Difference> {
+    let mut count = 0;
+    for order in orders::list(engine, None, "", None) {
+        let order = order?;
+        let wrong = |what: String| found(format!("order {}: it has {what}", order.key));
+        let replayed = replay.orders.get(&order.key).ok_or_else(|| wrong("no entries".to_owned()))?;
+        if let Some(what) = replayed.differs(&order) {
+            return Err(wrong(what));
+        }
+        compare_standing(engine, &order)?;
+        if let Some(provider_ref) = &order.provider_ref {
+            let indexed = orders::by_provider_ref(engine, &order.key.account, provider_ref)?;
+            if indexed.as_ref() != Some(&order.key.reference) {
+                return Err(wrong(format!("provider_ref {provider_ref}, which does not lead to it")));
+            }
+        }
+        count += 1;
+    }
+    if count != u64::try_from(replay.orders.len()).unwrap_or(u64::MAX) {
+        let lost = replay.orders.keys().find(|key| !matches!(orders::get(engine, key), Ok(Some(_))));
+        return Err(found(format!(
+            "order {}: it is missing",
+            lost.map(|key| key.to_string()).unwrap_or_default()
+        )));
+    }
+    Ok(count)
+}
+
+/// Walks an order's evidence again and compares where it leads.
+fn compare_standing(engine: &dyn Engine, order: &Order) -> Result<(), Difference> {
+    let wrong = |what: String| Err(found(format!("order {}: its evidence comes to {what}", order.key)));
+    let known = evidence::load(engine, &order.key)?;
+    let standing = stand(&known, order.terms());
+    if standing.state != order.ledgered.state {
+        return wrong(format!("{}, the ledger has {}", standing.state, order.ledgered.state));
+    }
+    if standing.sums.balances() != order.ledgered.sums.balances() {
+        return wrong("other balances than the ledger has".to_owned());
+    }
+    if !standing.open.keys().eq(order.open.keys()) {
+        return wrong("other open discrepancies than the ledger has".to_owned());
+    }
+    Ok(())
+}
+
+fn compare_discrepancies(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference> {
+    let mut listed = 0;
+    for item in orders::discrepancies(engine, Seq(0)) {
+        let (id, key) = item?;
+        let open = replay.orders.get(&key).is_some_and(|order| order.open.values().any(|open| open.id == id));
+        if !open {
+            return Err(found(format!("discrepancy {id}: it is listed, and not open")));
+        }
+        listed += 1;
+    }
+    let open: usize = replay.orders.values().map(|order| order.open.len()).sum();
+    if listed == open {
+        Ok(())
+    } else {
+        Err(found(format!("{open} discrepancies are open, {listed} are listed")))
+    }
+}
+
+/// Every receipt can be read, and none was numbered beyond the counter.
+fn walk_receipts(engine: &dyn Engine, meta: &Meta) -> Result<u64, Difference> {
+    let mut count = 0;
+    for receipt in receipts::newest_first(engine, None) {
+        let receipt = receipt?;
+        if receipt.id > meta.receipts || receipt.id == ReceiptId(0) {
+            return Err(found(format!("receipt {}: it is beyond the counter", receipt.id)));
+        }
+        count += 1;
+    }
+    Ok(count)
+}

@@ -1,0 +1,235 @@
+//! The one thread that changes the data directory: drain, commit, sync once, publish, answer.
+//!
+//! Whoever waits for a command shares the cost of its sync with everyone whose command joined the same group. Nothing is
+//! answered or published before the group is durable. The queue is bounded: full means busy, never memory.
+
+use super::books::{Books, Group, Queue};
+use super::command::{Command, Fault, Reply, SubmitError};
+use crate::clock::Clock;
+use crate::domain::balance::Balances;
+use crate::domain::chain::Hash;
+use crate::domain::ids::Seq;
+use crate::domain::time::Time;
+use crate::store::engine::Engine;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A group ends at so many commands …
+const GROUP_COMMANDS_MAX: usize = 64;
+/// … or at about so many bytes: larger groups make readers wait.
+const GROUP_BYTES_MAX: usize = 1024 * 1024;
+const QUEUE_COMMANDS_MAX: usize = 4096;
+
+/// What is durable and agrees with itself, as one immutable value.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub seq: Seq,
+    pub hash: Hash,
+    /// The last date of ours that evidence has.
+    pub stamp: Time,
+    pub database: [u8; 16],
+    pub queue: Queue,
+    pub balances: Arc<Balances>,
+    /// Why the writer takes nothing more; for good, until a restart.
+    pub stopped: Option<String>,
+    /// The disk has less free space than it must have; until it is back.
+    pub short_of_space: bool,
+}
+
+/// What the writer needs from the rim.
+pub struct Rim {
+    pub engine: Arc<dyn Engine>,
+    pub clock: Arc<dyn Clock>,
+    /// Free bytes on the device, if that can be known.
+    pub free_bytes: Box<dyn Fn() -> Option<u64> + Send>,
+    pub min_free_bytes: u64,
+    /// A deliberate fault for showing that tests notice: acknowledge before the sync.
+    pub acknowledge_before_sync: bool,
+}
+
+/// Takes commands for the writer.
+#[derive(Clone)]
+pub struct Handle {
+    queue: mpsc::Sender<Job>,
+}
+
+struct Job {
+    command: Command,
+    answer: oneshot::Sender<Result<Reply, SubmitError>>,
+}
+
+/// Starts the thread. It ends when every [`Handle`] is gone and the queue is empty.
+pub fn start(
+    rim: Rim,
+    books: Books,
+) -> std::io::Result<(Handle, watch::Receiver<Published>, JoinHandle<()>)> {
+    let (queue, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
+    let (publish, published) = watch::channel(Published::of(&books));
+    let writer = Writer { rim, books, publish };
+    let thread =
+        std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(jobs))?;
+    Ok((Handle { queue }, published, thread))
+}
+
+impl Handle {
+    /// Carries out a command; comes back once it is durable.
+    pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
+        let (answer, reply) = oneshot::channel();
+        self.queue.try_send(Job { command, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })?;
+        reply.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// [`Handle::submit`] for work of our own that may wait its turn where callers at the door may not.
+    pub async fn submit_patiently(&self, command: Command) -> Result<Reply, SubmitError> {
+        let (answer, reply) = oneshot::channel();
+        self.queue.send(Job { command, answer }).await.map_err(|_| stopped())?;
+        reply.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn stopped() -> SubmitError {
+    SubmitError::Stopped("the writer has ended".to_owned())
+}
+
+impl Published {
+    fn of(books: &Books) -> Published {
+        Published {
+            seq: books.meta.seq,
+            hash: books.meta.hash,
+            stamp: books.meta.stamp,
+            database: books.meta.database,
+            queue: books.queue,
+            balances: Arc::new(books.balances.clone()),
+            stopped: None,
+            short_of_space: false,
+        }
+    }
+
+    /// The next published value; balances are shared with the last one where nothing was posted.
+    fn after(&self, books: &Books) -> Published {
+        let posted = *self.balances != books.balances;
+        let balances = if posted { Arc::new(books.balances.clone()) } else { Arc::clone(&self.balances) };
+        Published {
+            seq: books.meta.seq,
+            hash: books.meta.hash,
+            stamp: books.meta.stamp,
+            queue: books.queue,
+            balances,
+            short_of_space: false,
+            ..self.clone()
+        }
+    }
+}
+
+struct Writer {
+    rim: Rim,
+    books: Books,
+    publish: watch::Sender<Published>,
+}
+
+type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>)>;
+
+impl Writer {
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let group = drain(first, &mut jobs);
+            let stopped = self.publish.borrow().stopped.clone();
+            if let Some(why) = stopped {
+                refuse(group, || SubmitError::Stopped(why.clone()));
+            } else if self.lacks_space() {
+                refuse(group, || SubmitError::Stopped("the disk is nearly full; free some space".to_owned()));
+            } else {
+                self.commit(group);
+            }
+        }
+    }
+
+    fn lacks_space(&self) -> bool {
+        let free = (self.rim.free_bytes)();
+        let short = free.is_some_and(|free| free < self.rim.min_free_bytes);
+        self.publish.send_if_modified(|published| {
+            let changed = published.short_of_space != short;
+            published.short_of_space = short;
+            changed
+        });
+        short
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>) {
+        let mut group = Group::new(&*self.rim.engine, &mut self.books, self.rim.clock.now());
+        let mut answers: Answers = Vec::with_capacity(jobs.len());
+        let mut broken = None;
+        for Job { command, answer } in jobs {
+            let result = match &broken {
+                Some(why) => Err(SubmitError::Stopped(String::clone(why))),
+                None => match group.execute(command) {
+                    Ok(reply) => Ok(reply),
+                    Err(Fault::Refused(refusal)) => Err(SubmitError::Refused(refusal)),
+                    Err(fault) => {
+                        broken = Some(fault.to_string());
+                        Err(SubmitError::Stopped(fault.to_string()))
+                    }
+                },
+            };
+            answers.push((answer, result));
+        }
+        if self.rim.acknowledge_before_sync {
+            answers = answer_early(answers);
+        }
+        let written = match broken {
+            Some(why) => Err(why),
+            None => group.finish().map_err(|error| error.to_string()).and_then(|batch| {
+                if batch.is_empty() {
+                    return Ok(());
+                }
+                self.rim
+                    .engine
+                    .apply(&batch)
+                    .and_then(|()| self.rim.engine.sync())
+                    .map_err(|error| error.to_string())
+            }),
+        };
+        match written {
+            Ok(()) => {
+                let next = self.publish.borrow().after(&self.books);
+                self.publish.send_replace(next);
+                answers.into_iter().for_each(|(answer, result)| drop(answer.send(result)));
+            }
+            Err(why) => self.stop(why, answers),
+        }
+    }
+
+    /// A failed write is never tried again as if nothing had happened: what is on the device is unknown.
+    fn stop(&mut self, why: String, answers: Answers) {
+        tracing::error!(%why, "the ledger stopped taking writes; restart once the cause is mended");
+        for (answer, _) in answers {
+            drop(answer.send(Err(SubmitError::Stopped(why.clone()))));
+        }
+        self.publish.send_modify(|published| published.stopped = Some(why));
+    }
+}
+
+fn drain(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+    let mut bytes = first.command.weight();
+    let mut group = vec![first];
+    while group.len() < GROUP_COMMANDS_MAX && bytes < GROUP_BYTES_MAX {
+        let Ok(job) = jobs.try_recv() else { break };
+        bytes += job.command.weight();
+        group.push(job);
+    }
+    group
+}
+
+fn refuse(group: Vec<Job>, why: impl Fn() -> SubmitError) {
+    group.into_iter().for_each(|job| drop(job.answer.send(Err(why()))));
+}
+
+/// The deliberate fault: answers at once, and leaves nothing to answer later.
+fn answer_early(answers: Answers) -> Answers {
+    answers.into_iter().for_each(|(answer, result)| drop(answer.send(result)));
+    Vec::new()
+}

@@ -1,0 +1,3 @@
+//! Out to the internet. The only HTTP client.
+
+pub mod client;

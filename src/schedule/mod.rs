@@ -1,0 +1,3 @@
+//! Work that is due later. Pure: time and dice are arguments.
+
+pub mod backoff;

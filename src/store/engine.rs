@@ -1,0 +1,108 @@
+//! The seam under the store: an ordered map of bytes with atomic batches and an explicit moment of durability.
+//!
+//! A test puts another engine here: one that forgets what was not synced, or fails when told to.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+pub type Pair = (Vec<u8>, Vec<u8>);
+pub type Scan<'a> = Box<dyn Iterator<Item = Result<Pair, EngineError>> + 'a>;
+
+/// Changes that become visible together. The last change of a key counts.
+#[derive(Clone, Default, Debug)]
+pub struct Batch {
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the store failed: {what}; stop the daemon, check disk and file system, and start it again")]
+pub struct EngineError {
+    pub what: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+/// Reading, from an engine or from an engine with changes on top.
+pub trait Read {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
+
+    /// The pairs within the bounds, in key order or against it. Not a snapshot.
+    fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, direction: Direction) -> Scan<'_>;
+}
+
+pub trait Engine: Read + Send + Sync {
+    /// Makes a batch visible, atomically. It may be lost until `sync` has come back without an error.
+    fn apply(&self, batch: &Batch) -> Result<(), EngineError>;
+
+    /// Makes everything applied so far durable on the device.
+    fn sync(&self) -> Result<(), EngineError>;
+}
+
+impl Batch {
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.insert(key, Some(value));
+    }
+
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, None);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
+    }
+}
+
+/// An engine with a batch on top: what the next command of a group reads.
+pub struct Overlay<'a> {
+    pub below: &'a dyn Engine,
+    pub batch: &'a Batch,
+}
+
+impl Read for Overlay<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        match self.batch.changes.get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.below.get(key),
+        }
+    }
+
+    fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, direction: Direction) -> Scan<'_> {
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for pair in self.below.scan(from.clone(), to.clone(), Direction::Up) {
+            match pair {
+                Ok((key, value)) => merged.insert(key, value),
+                Err(error) => return Box::new(std::iter::once(Err(error))),
+            };
+        }
+        for (key, change) in self.batch.changes.range((from, to)) {
+            match change {
+                Some(value) => merged.insert(key.clone(), value.clone()),
+                None => merged.remove(key),
+            };
+        }
+        match direction {
+            Direction::Up => Box::new(merged.into_iter().map(Ok)),
+            Direction::Down => Box::new(merged.into_iter().rev().map(Ok)),
+        }
+    }
+}
+
+/// The bounds of all keys that begin with `prefix`.
+pub fn prefix(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return (Bound::Included(prefix.to_vec()), Bound::Excluded(end));
+        }
+    }
+    (Bound::Included(prefix.to_vec()), Bound::Unbounded)
+}

@@ -1,0 +1,45 @@
+//! Entries by seq, each with the order as of it.
+
+use super::codec;
+use super::engine::{Batch, Direction, Read};
+use super::keys;
+use super::meta::{StoreError, one, store};
+use crate::domain::entry::Entry;
+use crate::domain::ids::Seq;
+use crate::domain::order::Order;
+use bincode::{Decode, Encode};
+use std::ops::Bound;
+
+/// An entry as it lies in the store. Only `entry` is hashed.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, Debug)]
+pub struct StoredEntry {
+    pub entry: Entry,
+    /// The order as it was when this was recorded; none for payouts.
+    pub order: Option<Order>,
+    /// The order's entry before this one: an order's history is walked backwards along it.
+    pub previous: Option<Seq>,
+}
+
+pub fn get(read: &dyn Read, seq: Seq) -> Result<Option<StoredEntry>, StoreError> {
+    one(read, &keys::entry(seq))
+}
+
+pub fn put(batch: &mut Batch, stored: &StoredEntry) -> Result<(), StoreError> {
+    store(batch, keys::entry(stored.entry.seq), stored)
+}
+
+/// Entries from `from` to `to`, both inclusive, oldest first, with the seq their key claims.
+pub fn range<'a>(
+    read: &'a dyn Read,
+    from: Seq,
+    to: Seq,
+) -> impl Iterator<Item = Result<(Seq, StoredEntry), StoreError>> + 'a {
+    let (low, high) = (Bound::Included(keys::entry(from)), Bound::Included(keys::entry(to)));
+    let empty = from > to;
+    let pairs = (!empty).then(|| read.scan(low, high, Direction::Up)).into_iter().flatten();
+    pairs.map(|pair| {
+        let (key, value) = pair?;
+        let seq = Seq(keys::number(&key).unwrap_or_default());
+        Ok((seq, codec::decode(&key, &value)?))
+    })
+}

@@ -1,0 +1,148 @@
+//! Every key of the data directory, in one table with who writes it. One tree; the first byte is the kind; ids are
+//! big-endian so that key order is id order. Names hold no control characters, so a zero byte ends them.
+//!
+//! | kind | key | value | changes by |
+//! |---|---|---|---|
+//! | `M` | | meta: database id, head, counters | every batch |
+//! | `E` | seq | entry, the order as of it, the order's entry before | appended, never changed |
+//! | `O` | account, reference | order | entries, registrations, sightings |
+//! | `P` | account, provider_ref | reference | first time a provider_ref is seen |
+//! | `V` | account, reference, date and digest | piece of evidence | evidence |
+//! | `F` | account, reference | foundation of the oldest evidence | evidence beyond the limit |
+//! | `L` | ledger account, currency | debits and credits | entries |
+//! | `D` | seq of the opening entry | order key | discrepancies |
+//! | `R` | receipt | receipt without its body | receive, attempts, outcome |
+//! | `A` | receipt | nothing: it still has to be processed | receive, outcome |
+//! | `X` | receipt | nothing: it was given up | outcome, reprocess |
+//! | `B` | receipt, chunk | body: can be erased | receive, erasure |
+//! | `T` | account, reference | metadata: can be erased | registration, erasure |
+//! | `Y` | seq | an operator's reason: can be erased | resolutions, erasure |
+
+use crate::domain::evidence::Piece;
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
+use crate::domain::money::Currency;
+use crate::domain::posting::LedgerAccount;
+
+pub const META: &[u8] = b"M";
+pub const ENTRY: u8 = b'E';
+pub const ORDER: u8 = b'O';
+pub const PROVIDER_REF: u8 = b'P';
+pub const EVIDENCE: u8 = b'V';
+pub const FOUNDATION: u8 = b'F';
+pub const BALANCE: u8 = b'L';
+pub const DISCREPANCY: u8 = b'D';
+pub const RECEIPT: u8 = b'R';
+pub const AGENDA: u8 = b'A';
+pub const FAILED: u8 = b'X';
+pub const BODY: u8 = b'B';
+pub const METADATA: u8 = b'T';
+pub const REASON: u8 = b'Y';
+
+fn numbered(kind: u8, number: u64) -> Vec<u8> {
+    std::iter::once(kind).chain(number.to_be_bytes()).collect()
+}
+
+fn named(kind: u8, names: [&str; 2]) -> Vec<u8> {
+    let [first, second] = names;
+    std::iter::once(kind).chain(first.bytes()).chain([0]).chain(second.bytes()).collect()
+}
+
+pub fn entry(seq: Seq) -> Vec<u8> {
+    numbered(ENTRY, seq.0)
+}
+
+pub fn discrepancy(id: Seq) -> Vec<u8> {
+    numbered(DISCREPANCY, id.0)
+}
+
+pub fn reason(seq: Seq) -> Vec<u8> {
+    numbered(REASON, seq.0)
+}
+
+pub fn receipt(id: ReceiptId) -> Vec<u8> {
+    numbered(RECEIPT, id.0)
+}
+
+pub fn agenda(id: ReceiptId) -> Vec<u8> {
+    numbered(AGENDA, id.0)
+}
+
+pub fn failed(id: ReceiptId) -> Vec<u8> {
+    numbered(FAILED, id.0)
+}
+
+pub fn body(id: ReceiptId, chunk: u8) -> Vec<u8> {
+    let mut key = numbered(BODY, id.0);
+    key.push(chunk);
+    key
+}
+
+pub fn order(key: &OrderKey) -> Vec<u8> {
+    named(ORDER, [key.account.as_str(), key.reference.as_str()])
+}
+
+/// All orders of one account begin with this.
+pub fn orders_of(account: &AccountId) -> Vec<u8> {
+    named(ORDER, [account.as_str(), ""])
+}
+
+pub fn provider_ref(account: &AccountId, provider_ref: &ProviderRef) -> Vec<u8> {
+    named(PROVIDER_REF, [account.as_str(), provider_ref.as_str()])
+}
+
+pub fn metadata(key: &OrderKey) -> Vec<u8> {
+    named(METADATA, [key.account.as_str(), key.reference.as_str()])
+}
+
+pub fn foundation(key: &OrderKey) -> Vec<u8> {
+    named(FOUNDATION, [key.account.as_str(), key.reference.as_str()])
+}
+
+/// All evidence of one order begins with this.
+pub fn evidence_of(key: &OrderKey) -> Vec<u8> {
+    let mut bytes = named(EVIDENCE, [key.account.as_str(), key.reference.as_str()]);
+    bytes.push(0);
+    bytes
+}
+
+pub fn evidence(key: &OrderKey, piece: &Piece) -> Vec<u8> {
+    let mut bytes = evidence_of(key);
+    bytes.extend(piece.key());
+    bytes
+}
+
+pub fn balance(ledger_account: &LedgerAccount, currency: Currency) -> Vec<u8> {
+    named(BALANCE, [&ledger_account.to_string(), currency.code()])
+}
+
+/// The number at the end of a numbered key.
+pub fn number(key: &[u8]) -> Option<u64> {
+    key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+/// A key in words, for errors.
+pub fn describe(key: &[u8]) -> String {
+    let number = || number(key).map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let names = |parts: usize| {
+        let names = key.get(1..).unwrap_or_default().split(|byte| *byte == 0).take(parts);
+        names.map(String::from_utf8_lossy).collect::<Vec<_>>().join("/")
+    };
+    match key.first().copied() {
+        Some(b'M') => "the ledger's head".to_owned(),
+        Some(ENTRY) => format!("entry {}", number()),
+        Some(ORDER) => format!("order {}", names(2)),
+        Some(PROVIDER_REF) => format!("provider_ref {}", names(2)),
+        Some(EVIDENCE) => format!("evidence of {}", names(2)),
+        Some(FOUNDATION) => format!("foundation of {}", names(2)),
+        Some(BALANCE) => format!("balance {}", names(2)),
+        Some(DISCREPANCY) => format!("discrepancy {}", number()),
+        Some(RECEIPT) => format!("receipt {}", number()),
+        Some(AGENDA) => format!("agenda of receipt {}", number()),
+        Some(FAILED) => format!("failed receipt {}", number()),
+        Some(BODY) => format!("body of receipt {}", number()),
+        Some(METADATA) => format!("metadata of {}", names(2)),
+        Some(REASON) => format!("reason of entry {}", number()),
+        Some(other) => format!("a key of unknown kind {other}"),
+        None => "an empty key".to_owned(),
+    }
+}

@@ -1,0 +1,17 @@
+//! The data directory. Only here sled and bincode are known; everything else sees keys as types and values as records.
+//!
+//! Above it nobody may assume more than [`engine::Engine`] promises: a batch is atomic, and durable once `sync` came back.
+
+pub mod balances;
+pub mod codec;
+pub mod directory;
+pub mod engine;
+pub mod entries;
+pub mod evidence;
+pub mod keys;
+pub mod memory;
+pub mod meta;
+pub mod orders;
+pub mod receipts;
+pub mod sealed;
+pub mod sled;

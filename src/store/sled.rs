@@ -1,0 +1,181 @@
+//! The engine over sled. The only file that knows sled, and what it gets wrong.
+//!
+//! - `Db::flush` ends in `sync_file_range`, which is not durable: `sync` adds `sync_data` on a handle of our own to the
+//!   same file.
+//! - A `snap.*.generating` left by a kill makes open fail for ever: such files are deleted first. If open still says
+//!   `Corruption`, the snapshots are set aside (open then replays the log) and it is tried once more.
+//! - A truncated `db` panics inside open: caught, and told as damage.
+//! - Its errors are sticky: after one, this engine answers nothing but that error.
+
+use super::directory::{self, Lock, OpenError};
+use super::engine::{Batch, Direction, Engine, EngineError, Read, Scan};
+use std::fs::{self, File};
+use std::io;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// sled's own cache; its memory use is this and a few dozen MiB.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+pub struct Sled {
+    db: ::sled::Db,
+    /// Our own handle to sled's file, for the sync it does not do itself.
+    file: File,
+    failed: OnceLock<EngineError>,
+    sync_to_device: bool,
+    _lock: Lock,
+}
+
+/// How durable a sync is. Anything but `Full` is for showing that the tests notice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    Full,
+    /// A deliberate fault: leaves the device's sync out.
+    NoSync,
+}
+
+impl Sled {
+    /// Opens or makes the database in `{dir}/db`. The lock is held until the engine is dropped.
+    pub fn open(dir: &Path, durability: Durability) -> Result<Sled, OpenError> {
+        let lock = directory::lock(dir)?;
+        let path = dir.join("db");
+        let unusable = |error: io::Error| OpenError::Unusable { path: path.clone(), what: error.to_string() };
+        let newborn = !path.join("db").exists();
+        set_aside(&path, |name| name.ends_with(".generating")).map_err(unusable)?;
+        let db = match open(&path) {
+            Err(Opening::Corrupt(_)) => {
+                set_aside(&path, |name| name.starts_with("snap.")).map_err(unusable)?;
+                open(&path)
+            }
+            other => other,
+        }
+        .map_err(|opening| opening.explain(&path))?;
+        let file = File::options().read(true).write(true).open(path.join("db")).map_err(unusable)?;
+        if newborn {
+            sync_birth(&path, &file).map_err(unusable)?;
+        }
+        let sync_to_device = durability == Durability::Full;
+        Ok(Sled { db, file, failed: OnceLock::new(), sync_to_device, _lock: lock })
+    }
+
+    fn fail(&self, what: String) -> EngineError {
+        self.failed.get_or_init(|| EngineError { what }).clone()
+    }
+
+    fn usable(&self) -> Result<(), EngineError> {
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    fn pair(
+        &self,
+        pair: ::sled::Result<(::sled::IVec, ::sled::IVec)>,
+    ) -> Result<super::engine::Pair, EngineError> {
+        pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.fail(error.to_string()))
+    }
+}
+
+impl Read for Sled {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.usable()?;
+        let value = self.db.get(key).map_err(|error| self.fail(error.to_string()))?;
+        Ok(value.map(|bytes| bytes.to_vec()))
+    }
+
+    fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, direction: Direction) -> Scan<'_> {
+        if let Err(error) = self.usable() {
+            return Box::new(std::iter::once(Err(error)));
+        }
+        let pairs = self.db.range::<Vec<u8>, _>((from, to));
+        match direction {
+            Direction::Up => Box::new(pairs.map(|pair| self.pair(pair))),
+            Direction::Down => Box::new(pairs.rev().map(|pair| self.pair(pair))),
+        }
+    }
+}
+
+impl Engine for Sled {
+    fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
+        self.usable()?;
+        let mut sled_batch = ::sled::Batch::default();
+        for (key, change) in batch.changes() {
+            match change {
+                Some(value) => sled_batch.insert(key, value),
+                None => sled_batch.remove(key),
+            }
+        }
+        self.db.apply_batch(sled_batch).map_err(|error| self.fail(error.to_string()))
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.usable()?;
+        self.db.flush().map_err(|error| self.fail(error.to_string()))?;
+        if self.sync_to_device {
+            self.file.sync_data().map_err(|error| self.fail(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// How sled's open failed.
+enum Opening {
+    Corrupt(String),
+    Failed(String),
+}
+
+impl Opening {
+    fn explain(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Opening::Corrupt(what) => OpenError::Damaged { path, what },
+            Opening::Failed(what) => OpenError::Unusable { path, what },
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<::sled::Db, Opening> {
+    let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    match quietly(|| config.open()) {
+        Some(Ok(db)) => Ok(db),
+        Some(Err(::sled::Error::Corruption { .. })) => {
+            Err(Opening::Corrupt("sled reports corruption".to_owned()))
+        }
+        Some(Err(error)) => Err(Opening::Failed(error.to_string())),
+        None => Err(Opening::Corrupt("sled could not read its file".to_owned())),
+    }
+}
+
+/// Runs what may panic, without its message on stderr; `None` where it did. Only used while the process opens its
+/// database, before anything else runs.
+fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(run)).ok();
+    std::panic::set_hook(hook);
+    result
+}
+
+/// Removes files that sled can do without.
+fn set_aside(path: &Path, unwanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    let files = match fs::read_dir(path) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for file in files {
+        let file: PathBuf = file?.path();
+        if file.file_name().and_then(|name| name.to_str()).is_some_and(&unwanted) {
+            fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// A database that was just made is only there once its files and directories are on the device.
+fn sync_birth(path: &Path, file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    File::open(path.join("conf"))?.sync_all()?;
+    File::open(path)?.sync_all()?;
+    directory::sync_parent(path)
+}

@@ -1,0 +1,37 @@
+//! Balances as the API shows them.
+
+use crate::domain::balance::Sides;
+use crate::domain::money::Currency;
+use crate::domain::posting::LedgerAccount;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Both sides of one ledger account in one currency, and their difference.
+#[derive(Serialize, ToSchema, Debug)]
+#[schema(as = Balance)]
+pub struct BalanceView {
+    #[schema(example = "assets:loja-picpay:pending")]
+    pub ledger_account: String,
+    pub account: String,
+    #[schema(example = "BRL")]
+    pub currency: &'static str,
+    /// Positive.
+    pub debits: String,
+    /// Positive.
+    pub credits: String,
+    /// Debits less credits.
+    pub balance: String,
+}
+
+impl BalanceView {
+    pub fn of(ledger_account: &LedgerAccount, currency: Currency, sides: &Sides) -> BalanceView {
+        BalanceView {
+            ledger_account: ledger_account.to_string(),
+            account: ledger_account.account.to_string(),
+            currency: currency.code(),
+            debits: sides.debits.show(currency),
+            credits: sides.credits.show(currency),
+            balance: sides.balance().show(currency),
+        }
+    }
+}
