@@ -1,29 +1,26 @@
-//! The merchant accounts as ingest needs them: who they are, and how to speak to their provider.
+//! The merchant accounts by id, and what ingest asks of one.
 
+use crate::config::Account;
 use crate::domain::ids::AccountId;
 use crate::ledger::command::AccountTerms;
-use crate::providers::provider::{Merchant, Provider};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use subtle::ConstantTimeEq;
 
-/// A merchant account at one provider.
-#[derive(Clone)]
-pub struct Account {
-    pub provider: &'static dyn Provider,
-    pub merchant: Merchant,
-    /// The key that its callback URL must hold, if one is configured.
-    pub callback_key: Option<SecretString>,
-    /// From where callbacks may come; empty: from anywhere.
-    pub callback_allow: Vec<ipnet::IpNet>,
-}
-
-#[derive(Clone, Default)]
-pub struct Accounts(pub BTreeMap<AccountId, Account>);
+#[derive(Clone, Debug, Default)]
+pub struct Accounts(BTreeMap<AccountId, Account>);
 
 impl Accounts {
+    pub fn new(accounts: Vec<Account>) -> Self {
+        Accounts(accounts.into_iter().map(|account| (account.merchant.id.clone(), account)).collect())
+    }
+
     pub fn get(&self, id: &AccountId) -> Option<&Account> {
         self.0.get(id)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Account> {
+        self.0.values()
     }
 }
 

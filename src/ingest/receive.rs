@@ -1,7 +1,7 @@
 //! A callback at the door: address, key, credential, shape; then what it comes to.
 
-use super::accounts::Account;
 use super::translate::{self, Context};
+use crate::config::Account;
 use crate::domain::evidence::Source;
 use crate::domain::receipt::Private;
 use crate::domain::time::Time;

@@ -3,12 +3,13 @@
 //! One task owns the [`Resolver`]; each call runs in a task of its own. All of it may die at any moment: what is due
 //! stands in the store, and asking again is harmless.
 
-use super::accounts::{Account, Accounts};
+use super::accounts::Accounts;
 use super::activity::Activity;
 use super::resolve::{self, Failure, Policy, Resolver};
 use super::session::Sessions;
 use super::translate::{self, Context};
 use crate::clock::Clock;
+use crate::config::Account;
 use crate::domain::evidence::Source;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId};
 use crate::domain::order::Order;

@@ -4,6 +4,8 @@
 //! itself (balances, head) comes from the one published value.
 
 use super::writer::Published;
+use crate::domain::balance::Balances;
+use crate::domain::entry::Entry;
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
 use crate::domain::order::Order;
@@ -71,6 +73,29 @@ impl Reader {
             }
         }
         Ok((found, next))
+    }
+
+    /// Balances by replay, of the entries up to `last` as long as `includes` holds, counting those that `counts`; and
+    /// the seq that is.
+    pub fn balances_at(
+        &self,
+        last: Seq,
+        includes: impl Fn(&Entry) -> bool,
+        counts: impl Fn(&Entry) -> bool,
+    ) -> Result<(Seq, Balances), StoreError> {
+        let mut balances = Balances::default();
+        let mut at = Seq(0);
+        for item in entries::range(self.engine(), Seq(1), last.min(self.head())) {
+            let (seq, StoredEntry { entry, .. }) = item?;
+            if !includes(&entry) {
+                break;
+            }
+            if counts(&entry) {
+                balances.post(&entry);
+            }
+            at = seq;
+        }
+        Ok((at, balances))
     }
 
     pub fn order(&self, key: &OrderKey) -> Result<Option<Order>, StoreError> {

@@ -37,6 +37,16 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+impl OpenError {
+    /// Whether the data is damaged or incomplete, as opposed to out of reach.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            OpenError::Damaged { .. } | OpenError::Lost { .. } | OpenError::Store(_) => true,
+            OpenError::Locked(_) | OpenError::Unusable { .. } | OpenError::Newer { .. } => false,
+        }
+    }
+}
+
 /// Held as long as the directory is in use.
 #[derive(Debug)]
 pub struct Lock {

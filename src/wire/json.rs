@@ -86,6 +86,28 @@ impl Json {
         }
     }
 
+    /// The same JSON as text: keys sorted, numbers as they were written, no white space.
+    pub fn to_text(&self) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match self {
+            Json::Null => "null".to_owned(),
+            Json::Bool(value) => value.to_string(),
+            Json::Number(literal) => literal.clone(),
+            Json::String(text) => quoted(text),
+            Json::Array(items) => {
+                let items: Vec<String> = items.iter().map(Json::to_text).collect();
+                format!("[{}]", items.join(","))
+            }
+            Json::Object(fields) => {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|(key, value)| format!("{}:{}", quoted(key), value.to_text()))
+                    .collect();
+                format!("{{{}}}", fields.join(","))
+            }
+        }
+    }
+
     pub fn is_object(&self) -> bool {
         matches!(self, Json::Object(_))
     }

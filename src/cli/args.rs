@@ -1,0 +1,50 @@
+//! What may be typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A payments ledger beside the shop: every provider callback becomes one canonical story per order.
+#[derive(Parser)]
+#[command(name = "razao", version)]
+pub struct Arguments {
+    /// The configuration; RAZAO__SECTION__KEY overlays it.
+    #[arg(long, global = true, default_value = "config.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the daemon (also without a command).
+    Serve,
+    /// Print a signed token for the API.
+    Token(TokenOptions),
+    /// Replay the whole ledger, and name the first difference if anything is off.
+    Verify(VerifyOptions),
+    /// Name every problem of the configuration with its key; start nothing.
+    CheckConfig,
+}
+
+#[derive(Args)]
+pub struct TokenOptions {
+    /// What it may do, with spaces between: "orders:read balances:read".
+    #[arg(long)]
+    pub scope: String,
+    /// The accounts it sees, with commas between; without it all.
+    #[arg(long, value_delimiter = ',')]
+    pub accounts: Vec<String>,
+    /// How long it lives: 30s, 15m, 1h, 7d.
+    #[arg(long, default_value = "1h")]
+    pub ttl: String,
+    /// Whom it is for; an operator's decisions carry it.
+    #[arg(long, default_value = "razao-cli")]
+    pub subject: String,
+}
+
+#[derive(Args)]
+pub struct VerifyOptions {
+    /// The data directory; by default the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}

@@ -1,0 +1,30 @@
+//! Every problem of the configuration with its key.
+
+use super::End;
+use crate::auth::Keys;
+use crate::config;
+use std::path::Path;
+
+pub fn run(path: &Path) -> End {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(problems) => return report(&problems.to_string()),
+    };
+    for warning in &config.warnings {
+        eprintln!("razao: warning: {warning}");
+    }
+    if !config.auth.keys.is_empty()
+        && let Err(problems) = Keys::configured(&config.auth.keys)
+    {
+        return report(&problems.to_string());
+    }
+    println!("{}: {} account(s), no problems", path.display(), config.accounts.len());
+    End::Success
+}
+
+/// A line a problem, then how many.
+fn report(problems: &str) -> End {
+    eprintln!("{problems}");
+    let count = problems.lines().count();
+    End::Usage(format!("the configuration has {count} problem(s), listed above; nothing was started"))
+}

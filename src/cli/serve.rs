@@ -1,0 +1,48 @@
+//! Runs the daemon until SIGTERM or Ctrl-C.
+
+use super::{End, usage};
+use crate::config::{self, Config};
+use crate::{daemon, telemetry};
+use std::io::Write;
+use std::path::Path;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub fn run(path: &Path) -> End {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return usage(format!(
+                "{} has problems, listed above; `razao check-config` checks it",
+                path.display()
+            ));
+        }
+    };
+    telemetry::start(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    match actix_web::rt::System::new().block_on(serve(config)) {
+        Ok(()) => End::Success,
+        Err(error) => usage(error),
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let daemon = daemon::start(config)?;
+    println!("listening on http://{}", daemon.address);
+    if let Some(address) = daemon.callback_address {
+        println!("callbacks on http://{address}");
+    }
+    std::io::stdout().flush()?;
+    daemon
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await
+}

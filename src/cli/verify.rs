@@ -1,0 +1,67 @@
+//! Replays the whole ledger, and names the first difference.
+
+use super::args::VerifyOptions;
+use super::{End, usage};
+use crate::config;
+use crate::daemon;
+use crate::ledger::verify::{Difference, Verified, verify};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+pub fn run(path: &Path, options: &VerifyOptions) -> End {
+    let dir = match directory(path, options) {
+        Ok(dir) => dir,
+        Err(error) => return usage(error),
+    };
+    if !dir.join("db").is_dir() {
+        return usage(format!("there is no ledger in {}; name its directory with --data", dir.display()));
+    }
+    let (engine, _books) = match daemon::open(&dir) {
+        Ok(opened) => opened,
+        Err(error) if error.is_damage() => return failed(&error.to_string()),
+        Err(error) => return usage(error),
+    };
+    let begun = Instant::now();
+    let terminal = std::io::stderr().is_terminal();
+    let mut show = |done: u64, all: u64| progress(terminal, done, all);
+    match verify(&*engine, &mut show) {
+        Ok(verified) => {
+            report(&verified, begun);
+            End::Success
+        }
+        Err(difference @ (Difference::Found(_) | Difference::Store(_))) => failed(&difference.to_string()),
+    }
+}
+
+fn directory(path: &Path, options: &VerifyOptions) -> anyhow::Result<PathBuf> {
+    match &options.data {
+        Some(dir) => Ok(dir.clone()),
+        None => Ok(config::load(path)?.data.dir),
+    }
+}
+
+fn failed(what: &str) -> End {
+    eprintln!("razao: verify failed: {what}");
+    End::Failed
+}
+
+/// A line that is written over on a terminal; on a pipe only the end of it.
+fn progress(terminal: bool, done: u64, all: u64) {
+    let end = done >= all;
+    if terminal {
+        eprint!("\rverifying entry {done} of {all}{}", if end { "\n" } else { "" });
+        drop(std::io::stderr().flush());
+    } else if end {
+        eprintln!("verified {done} of {all} entries");
+    }
+}
+
+fn report(verified: &Verified, begun: Instant) {
+    let millis = begun.elapsed().as_millis().max(1);
+    let per_second = u128::from(verified.entries) * 1000 / millis;
+    println!(
+        "ok: {} entries, {} orders, {} receipts; head {}; {per_second} entries/s",
+        verified.entries, verified.orders, verified.receipts, verified.head
+    );
+}

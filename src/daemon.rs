@@ -1,0 +1,229 @@
+//! Puts the rooms together: starts bottom-up, drains top-down.
+
+use crate::auth::Keys;
+use crate::clock::{Clock, SystemClock, random_bytes};
+use crate::config::Config;
+use crate::domain::chain::Hash;
+use crate::faults::Fault;
+use crate::http::app::App;
+use crate::http::server::{self, Serves};
+use crate::ingest::accounts::Accounts;
+use crate::ingest::activity::Activity;
+use crate::ingest::resolve::Policy;
+use crate::ingest::runner::{self, Shared, Task};
+use crate::ledger::books::Books;
+use crate::ledger::reader::Reader;
+use crate::ledger::writer::{self, Handle, Published, Rim};
+use crate::net::client::Client;
+use crate::store::directory::{self, OpenError};
+use crate::store::engine::{Batch, Engine};
+use crate::store::entries;
+use crate::store::meta::{self, DATA_VERSION, Meta};
+use crate::store::sled::{Durability, Sled};
+use actix_web::web::Data;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How often the durable head is noted outside the database.
+const NOTE_HEAD_EVERY: Duration = Duration::from_secs(60);
+
+/// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
+pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
+    let durability = if Fault::NoSync.is_on() { Durability::NoSync } else { Durability::Full };
+    let engine: Arc<dyn Engine> = Arc::new(Sled::open(dir, durability)?);
+    let meta = meta::get(&*engine)?;
+    check(dir, &*engine, meta.as_ref())?;
+    if meta.is_none() {
+        bear(dir, &*engine)?;
+    }
+    let gone = || OpenError::Damaged { path: dir.to_owned(), what: "its head is missing".to_owned() };
+    let books = Books::load(&*engine)?.ok_or_else(gone)?;
+    Ok((engine, books))
+}
+
+fn check(dir: &Path, engine: &dyn Engine, meta: Option<&Meta>) -> Result<(), OpenError> {
+    if let Some(meta) = meta.filter(|meta| meta.data_version != DATA_VERSION) {
+        let what = format!("its data has version {}, this program knows {DATA_VERSION}", meta.data_version);
+        return Err(OpenError::Newer { path: dir.to_owned(), what });
+    }
+    let noted = directory::noted_seq(dir)?;
+    let entry = noted.map(|seq| entries::get(engine, seq)).transpose()?.flatten();
+    let hash: Option<Hash> = entry.map(|stored| stored.entry.hash);
+    directory::check_head(dir, meta, hash)
+}
+
+/// The first batch of a database: which one it is, and that its ledger is empty.
+fn bear(dir: &Path, engine: &dyn Engine) -> Result<(), OpenError> {
+    let unusable = |what: String| OpenError::Unusable { path: dir.to_owned(), what };
+    let database = random_bytes().map_err(|error| unusable(error.to_string()))?;
+    let mut batch = Batch::default();
+    meta::put(&mut batch, &Meta::newborn(database))?;
+    engine.apply(&batch).and_then(|()| engine.sync()).map_err(meta::StoreError::from)?;
+    Ok(())
+}
+
+/// A running daemon.
+pub struct Daemon {
+    pub address: SocketAddr,
+    pub callback_address: Option<SocketAddr>,
+    handle: Handle,
+    published: watch::Receiver<Published>,
+    writer: JoinHandle<()>,
+    tasks: mpsc::UnboundedSender<Task>,
+    ingest: JoinHandle<()>,
+    servers: Vec<actix_web::dev::Server>,
+    handles: Vec<actix_web::dev::ServerHandle>,
+    drain: watch::Sender<bool>,
+    app: Data<App>,
+    dir: std::path::PathBuf,
+}
+
+/// Starts everything. Must run within actix's runtime.
+pub fn start(config: Config) -> anyhow::Result<Daemon> {
+    let dir = config.data.dir.clone();
+    let (listeners, address, callback_address) = bind(&config)?;
+    let (engine, books) = open(&dir)?;
+    directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash)?;
+    let keys = Keys::load(&config.auth, &dir)?;
+    if let Some(path) = &keys.made {
+        tracing::info!(path = %path.display(), "no [[auth.keys]] configured: made a signing key");
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let free_dir = dir.clone();
+    let rim = Rim {
+        engine: Arc::clone(&engine),
+        clock: Arc::clone(&clock),
+        free_bytes: Box::new(move || directory::free_bytes(&free_dir).ok()),
+        min_free_bytes: config.data.min_free_bytes,
+        acknowledge_before_sync: Fault::EarlyAck.is_on(),
+    };
+    let (handle, published, writer) = writer::start(rim, books)?;
+    let reader = Reader::new(engine, published.clone());
+    let accounts = Accounts::new(config.accounts);
+    let activity = Arc::new(Activity::default());
+    let resolver = &config.resolver;
+    let shared = Shared {
+        accounts: accounts.clone(),
+        client: Client::new(resolver.timeout)?,
+        clock: Arc::clone(&clock),
+        handle: handle.clone(),
+        reader: reader.clone(),
+        activity: Arc::clone(&activity),
+        policy: Policy {
+            first_pause: resolver.first_pause,
+            max_pause: resolver.max_pause,
+            give_up_after: resolver.give_up_after,
+            per_account: usize::try_from(resolver.per_account)?,
+        },
+        sessions: Mutex::default(),
+        stamped: Mutex::default(),
+    };
+    let (tasks, ingest) = start_ingest(shared)?;
+    let (drain, draining) = watch::channel(false);
+    let app = Data::new(App {
+        accounts,
+        activity,
+        clock,
+        handle: handle.clone(),
+        reader,
+        tasks: tasks.clone(),
+        keys: keys.keys,
+        issuer: config.auth.issuer,
+        audience: config.auth.audience,
+        data_dir: dir.clone(),
+        min_free_bytes: config.data.min_free_bytes,
+        trusted_proxies: config.server.trusted_proxies,
+        draining,
+    });
+    let (servers, handles) = server::run(app.clone(), listeners)?;
+    Ok(Daemon {
+        address,
+        callback_address,
+        handle,
+        published,
+        writer,
+        tasks,
+        ingest,
+        servers,
+        handles,
+        drain,
+        app,
+        dir,
+    })
+}
+
+type Listeners = (Vec<(TcpListener, Serves)>, SocketAddr, Option<SocketAddr>);
+
+/// Binds the listeners first: a port that is taken must not cost an open database.
+fn bind(config: &Config) -> anyhow::Result<Listeners> {
+    let bound = |address: SocketAddr| {
+        TcpListener::bind(address)
+            .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}; is it taken?"))
+    };
+    let listener = bound(config.server.listen)?;
+    let address = listener.local_addr()?;
+    let Some(callback_listen) = config.server.callback_listen else {
+        return Ok((vec![(listener, Serves::All)], address, None));
+    };
+    let callbacks = bound(callback_listen)?;
+    let callback_address = callbacks.local_addr()?;
+    Ok((vec![(listener, Serves::Api), (callbacks, Serves::Callbacks)], address, Some(callback_address)))
+}
+
+/// Ingest has a thread and a runtime of its own: it goes on while HTTP workers are busy, and ends after them.
+fn start_ingest(shared: Shared) -> anyhow::Result<(mpsc::UnboundedSender<Task>, JoinHandle<()>)> {
+    let (tasks, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        if let Err(why) = runtime.block_on(runner::run(Arc::new(shared), inbox)) {
+            tracing::error!(%why, "callbacks are no longer processed; restart the daemon");
+        }
+        runtime.shutdown_background();
+    };
+    Ok((tasks, std::thread::Builder::new().name("ingest".to_owned()).spawn(run)?))
+}
+
+impl Daemon {
+    /// Serves until `stop` is done, then drains: no new connections, running requests finish, everything acknowledged
+    /// is on disk, the head is noted.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let running: Vec<_> = self.servers.into_iter().map(actix_web::rt::spawn).collect();
+        let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
+        stop.await;
+        tracing::info!("draining");
+        self.drain.send_replace(true);
+        for handle in &self.handles {
+            handle.stop(true).await;
+        }
+        for server in running {
+            server.await??;
+        }
+        noting.abort();
+        drop((self.app, self.tasks, self.handle));
+        join(self.ingest).await?;
+        join(self.writer).await?;
+        let last = self.published.borrow().clone();
+        directory::note_head(&self.dir, &last.database, last.seq, last.hash)?;
+        tracing::info!(seq = %last.seq, "stopped");
+        Ok(())
+    }
+}
+
+async fn join(thread: JoinHandle<()>) -> anyhow::Result<()> {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
+    joined.map_err(|_| anyhow::anyhow!("a thread ended in a panic; see the log"))
+}
+
+async fn note_head_now_and_then(dir: std::path::PathBuf, published: watch::Receiver<Published>) {
+    loop {
+        tokio::time::sleep(NOTE_HEAD_EVERY).await;
+        let now = published.borrow().clone();
+        if let Err(error) = directory::note_head(&dir, &now.database, now.seq, now.hash) {
+            tracing::warn!(%error, "the head could not be noted");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Status, health, readiness.
+
+use super::app::App;
+use super::guard::{Admin, Permit};
+use super::problem::Problem;
+use crate::config::Account;
+use crate::ledger::writer::Published;
+use crate::store::directory;
+use crate::store::meta::DATA_VERSION;
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How the daemon is.
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    pub version: &'static str,
+    pub data_version: u32,
+    pub head: StatusHead,
+    /// Callbacks that still have to be processed, or were given up.
+    pub receipts: Queued,
+    pub deliveries: Queued,
+    /// Nothing is pending or retrying.
+    pub idle: bool,
+    /// Why the ledger takes no writes; null while it does.
+    pub stopped: Option<String>,
+    pub accounts: Vec<AccountStatus>,
+    pub disk: Disk,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct StatusHead {
+    pub seq: u64,
+    pub hash: String,
+}
+
+#[derive(Serialize, ToSchema, Default)]
+pub struct Queued {
+    /// Not tried yet, due or in flight.
+    pub pending: u64,
+    /// Waiting for the next attempt.
+    pub retrying: u64,
+    /// Given up.
+    pub failed: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AccountStatus {
+    pub account: String,
+    pub provider: &'static str,
+    /// The last of each since the daemon started.
+    pub last_callback: Option<String>,
+    pub last_success: Option<String>,
+    pub last_error: Option<AccountError>,
+    /// Callbacks turned away at the door since the daemon started.
+    pub rejected: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AccountError {
+    pub at: String,
+    pub error: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Disk {
+    /// Null where it cannot be known.
+    pub free_bytes: Option<u64>,
+    /// With less, callbacks and writes are answered 503.
+    pub min_free_bytes: u64,
+}
+
+/// How the daemon is.
+#[utoipa::path(
+    get, path = "/v1/admin/status", tag = "admin",
+    responses(
+        (status = 200, body = Status),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn status(permit: Permit<Admin>, app: Data<App>) -> HttpResponse {
+    let published = app.reader.published();
+    let queue = published.queue;
+    let visible = app.accounts.all().filter(|account| permit.sees(&account.merchant.id));
+    HttpResponse::Ok().json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        data_version: DATA_VERSION,
+        head: StatusHead { seq: published.seq.0, hash: published.hash.to_hex() },
+        receipts: Queued { pending: queue.pending, retrying: queue.retrying, failed: queue.failed },
+        deliveries: Queued::default(),
+        idle: queue.pending == 0 && queue.retrying == 0,
+        stopped: published.stopped,
+        accounts: visible.map(|account| account_status(&app, account)).collect(),
+        disk: Disk {
+            free_bytes: directory::free_bytes(&app.data_dir).ok(),
+            min_free_bytes: app.min_free_bytes,
+        },
+    })
+}
+
+fn account_status(app: &App, account: &Account) -> AccountStatus {
+    let lately = app.activity.lately(&account.merchant.id);
+    AccountStatus {
+        account: account.merchant.id.to_string(),
+        provider: account.provider.spec().id,
+        last_callback: lately.last_callback.map(|at| at.to_string()),
+        last_success: lately.last_success.map(|at| at.to_string()),
+        last_error: lately.last_error.map(|(at, error)| AccountError { at: at.to_string(), error }),
+        rejected: lately.rejected_count,
+    }
+}
+
+/// One word about the daemon.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    #[schema(example = "ok")]
+    pub status: &'static str,
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/healthz", tag = "admin", security(()), responses((status = 200, body = Health)))]
+pub async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "ok" })
+}
+
+/// Whether it takes callbacks and writes.
+#[utoipa::path(
+    get, path = "/readyz", tag = "admin", security(()),
+    responses(
+        (status = 200, body = Health),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
+    match reason(&app, &app.reader.published()) {
+        Some(why) => Err(Problem::unavailable(why, 30)),
+        None => Ok(HttpResponse::Ok().json(Health { status: "ready" })),
+    }
+}
+
+/// Why it takes none.
+fn reason(app: &App, published: &Published) -> Option<String> {
+    if *app.draining.borrow() {
+        return Some("the daemon is shutting down".to_owned());
+    }
+    if let Some(why) = &published.stopped {
+        return Some(format!("the ledger takes no writes: {why}"));
+    }
+    let free = directory::free_bytes(&app.data_dir).ok();
+    let short = published.short_of_space || free.is_some_and(|free| free < app.min_free_bytes);
+    short.then(|| "the disk is nearly full; free some space".to_owned())
+}

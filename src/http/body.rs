@@ -1,0 +1,45 @@
+//! Request bodies: read up to a limit, and JSON with exact numbers.
+
+use super::problem::Problem;
+use crate::wire::json::Json;
+use actix_web::web::Payload;
+use futures_util::StreamExt;
+
+/// More than any single request of this API needs.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a body could not be read.
+pub enum Unread {
+    TooLarge,
+    BrokenOff,
+}
+
+/// A body of at most `bytes_max`; the rest of a larger one is not read.
+pub async fn read(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Unread> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Unread::BrokenOff)?;
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(Unread::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// A body that must be a JSON object.
+pub async fn object(payload: Payload) -> Result<Json, Problem> {
+    let bytes = read(payload, BODY_BYTES_MAX).await?;
+    let json =
+        Json::parse(&bytes).map_err(|error| Problem::body(format!("a JSON object is expected; {error}")))?;
+    if json.is_object() { Ok(json) } else { Err(Problem::body("a JSON object is expected")) }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Problem {
+        match unread {
+            Unread::TooLarge => Problem::too_large(BODY_BYTES_MAX),
+            Unread::BrokenOff => Problem::body("the body broke off"),
+        }
+    }
+}

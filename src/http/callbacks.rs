@@ -1,0 +1,153 @@
+//! POST /callbacks: where providers knock. A receipt is durable before its 200; nothing here waits for a provider.
+
+use super::app::App;
+use super::body::{self, Unread};
+use super::problem::Problem;
+use crate::config::Account;
+use crate::domain::ids::{AccountId, ReceiptId};
+use crate::ingest::activity::Rejected;
+use crate::ingest::receive::{Rejection, admit, receive};
+use crate::ingest::runner::Task;
+use crate::ledger::command::{Command, Received, Reply, Verdict};
+use crate::providers::provider::Incoming;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// More than any provider sends.
+const CALLBACK_BYTES_MAX: usize = 256 * 1024;
+
+/// The receipt's id, also its id in `/v1/callbacks/{id}`.
+#[derive(Serialize, ToSchema)]
+pub struct ReceiptAnswer {
+    #[schema(example = "rc_00000000000000000042")]
+    pub receipt: String,
+}
+
+/// A provider's callback.
+///
+/// Takes what the account's provider sends, in the provider's own form. The 200 means that it is durable.
+#[utoipa::path(
+    post, path = "/callbacks/{account}", tag = "callbacks", security(()),
+    params(("account" = String, Path, description = "The merchant account's id")),
+    request_body(content = String, description = "As the provider sends it, at most 256 KiB"),
+    responses(
+        (status = 200, body = ReceiptAnswer),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "Not what this provider sends"),
+        (status = 401, body = Problem, content_type = "application/problem+json", description = "Wrong credential"),
+        (status = 403, body = Problem, content_type = "application/problem+json", description = "Address not allowed"),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "No such account or key"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Try again, see Retry-After"),
+    )
+)]
+pub async fn post(
+    request: HttpRequest,
+    app: Data<App>,
+    path: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    take(&request, &app, &path.into_inner(), None, payload).await
+}
+
+/// A provider's callback, for accounts with a callback key.
+#[utoipa::path(
+    post, path = "/callbacks/{account}/{callback_key}", tag = "callbacks", security(()),
+    params(
+        ("account" = String, Path, description = "The merchant account's id"),
+        ("callback_key" = String, Path, description = "The key configured for it"),
+    ),
+    request_body(content = String, description = "As the provider sends it, at most 256 KiB"),
+    responses(
+        (status = 200, body = ReceiptAnswer),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn post_with_key(
+    request: HttpRequest,
+    app: Data<App>,
+    path: Path<(String, String)>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let (account, key) = path.into_inner();
+    take(&request, &app, &account, Some(&key), payload).await
+}
+
+async fn take(
+    request: &HttpRequest,
+    app: &App,
+    account: &str,
+    key: Option<&str>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let id = AccountId::parse(account).map_err(|_| Rejection::UnknownAccount)?;
+    let account = app.accounts.get(&id).ok_or(Rejection::UnknownAccount)?;
+    let headers = lower_case_headers(request);
+    admit(account, key, app.client_address(request), &headers)
+        .map_err(|why| reject(request, app, &id, why))?;
+    let bytes = match body::read(payload, CALLBACK_BYTES_MAX).await {
+        Ok(bytes) => bytes,
+        Err(Unread::TooLarge) => return Err(reject(request, app, &id, Rejection::TooLarge)),
+        Err(unread @ Unread::BrokenOff) => return Err(unread.into()),
+    };
+    let content_type =
+        headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+    let query = Some(request.query_string()).filter(|query| !query.is_empty());
+    let incoming = Incoming { headers: &headers, content_type, query, body: &bytes };
+    let received = receive(account, &incoming, app.clock.now());
+    keep(app, account, received).await
+}
+
+/// Makes the receipt durable, wakes whoever processes it, and answers.
+async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpResponse, Problem> {
+    let at = received.received_at;
+    let (ask, unreadable) = match &received.verdict {
+        Verdict::Ask | Verdict::Record { ask: true, .. } => (true, None),
+        Verdict::Record { ask: false, .. } | Verdict::Ignore => (false, None),
+        Verdict::Unreadable { reason } => (false, Some(reason.clone())),
+    };
+    let id = receipt_id(app.handle.submit(Command::Receive(received)).await?)?;
+    app.activity.callback(&account.merchant.id, at);
+    if ask {
+        // The receipt is durable: should the task be gone, the next start finds it.
+        drop(app.tasks.send(Task::Process { account: account.merchant.id.clone(), id }));
+    }
+    match unreadable {
+        Some(reason) => Err(Problem::new(400, "unreadable-callback", "Unreadable callback", reason)),
+        None => Ok(HttpResponse::Ok().json(ReceiptAnswer { receipt: id.to_string() })),
+    }
+}
+
+fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
+    match reply {
+        Reply::Received(id) => Ok(id),
+        Reply::Registered { .. } | Reply::Recorded(_) | Reply::Noted | Reply::Ruled(_) => {
+            Err(Problem::unavailable("the ledger answered something else", 1))
+        }
+    }
+}
+
+fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {
+    let rejected = Rejected {
+        at: app.clock.now(),
+        address: app.client_address(request),
+        status: why.status(),
+        reason: why.to_string(),
+    };
+    tracing::info!(%account, status = why.status(), reason = %why, "callback rejected");
+    app.activity.rejected(account, rejected);
+    why.into()
+}
+
+fn lower_case_headers(request: &HttpRequest) -> Vec<(String, String)> {
+    let headers = request.headers().iter();
+    headers
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
+}

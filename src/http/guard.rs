@@ -1,0 +1,98 @@
+//! Authorisation as a parameter type: a handler that takes [`Permit<OrdersRead>`] runs only for tokens with that scope.
+//! It stands first in a handler's parameters, so that the scope is checked before body and existence.
+
+use super::app::App;
+use super::problem::Problem;
+use crate::auth::{Claims, Scope, verify};
+use crate::domain::ids::AccountId;
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+/// A scope as a type.
+pub trait Scoped {
+    const SCOPE: Scope;
+    /// Whether the token may come in the query: only where browsers cannot set a header.
+    const QUERY_TOKEN: bool = false;
+}
+
+macro_rules! scopes {
+    ($($name:ident = $scope:ident),*) => {$(
+        pub struct $name;
+        impl Scoped for $name {
+            const SCOPE: Scope = Scope::$scope;
+        }
+    )*};
+}
+scopes!(
+    OrdersRead = OrdersRead,
+    OrdersWrite = OrdersWrite,
+    LedgerRead = LedgerRead,
+    EventsRead = EventsRead,
+    BalancesRead = BalancesRead,
+    CallbacksRead = CallbacksRead,
+    CallbacksWrite = CallbacksWrite,
+    Admin = Admin
+);
+
+/// For streams, which browsers open without headers.
+pub struct StreamRead;
+impl Scoped for StreamRead {
+    const SCOPE: Scope = Scope::EventsRead;
+    const QUERY_TOKEN: bool = true;
+}
+
+/// A believed token with the scope `S`.
+pub struct Permit<S> {
+    pub claims: Claims,
+    scope: PhantomData<S>,
+}
+
+impl<S> Permit<S> {
+    pub fn sees(&self, account: &AccountId) -> bool {
+        self.claims.accounts.sees(account)
+    }
+
+    /// An account that the token sees; any other does not exist for it.
+    pub fn account(&self, text: &str) -> Result<AccountId, Problem> {
+        let account = AccountId::parse(text).ok().filter(|account| self.sees(account));
+        account.ok_or_else(|| Problem::not_found("account"))
+    }
+}
+
+impl<S: Scoped> FromRequest for Permit<S> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(permit(request))
+    }
+}
+
+fn permit<S: Scoped>(request: &HttpRequest) -> Result<Permit<S>, Problem> {
+    let app = request.app_data::<web::Data<App>>();
+    let app = app.ok_or_else(|| Problem::unavailable("the daemon is not ready", 1))?;
+    let token = token(request, S::QUERY_TOKEN)?;
+    let claims = verify(&app.keys, &app.issuer, &app.audience, &token, app.clock.now())?;
+    if !claims.allows(S::SCOPE) {
+        let detail = format!("the token lacks the scope {}", S::SCOPE);
+        return Err(Problem::new(403, "missing-scope", "Forbidden", detail));
+    }
+    Ok(Permit { claims, scope: PhantomData })
+}
+
+fn token(request: &HttpRequest, in_query: bool) -> Result<String, Problem> {
+    if let Some(header) = request.headers().get(AUTHORIZATION) {
+        let text = header.to_str().unwrap_or_default();
+        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let token = token.map(|(_, token)| token.trim().to_owned());
+        return token.ok_or_else(|| Problem::unauthorized("the Authorization header holds no Bearer token"));
+    }
+    let mut query = form_urlencoded::parse(request.query_string().as_bytes());
+    let found = query.find(|(name, _)| in_query && name == "access_token");
+    found
+        .map(|(_, token)| token.into_owned())
+        .ok_or_else(|| Problem::unauthorized("a Bearer token is required; `razao token` prints one"))
+}

@@ -1,0 +1,21 @@
+//! Thin handlers, a resource a file: extract, ask, answer. The only room that knows actix; rooms below know no status
+//! codes. Everything is read through `ledger::reader` and changed through `ledger::writer`.
+
+pub mod admin;
+pub mod app;
+pub mod balances;
+pub mod body;
+pub mod callbacks;
+pub mod discrepancies;
+pub mod entries;
+pub mod events;
+pub mod guard;
+pub mod openapi;
+pub mod orders;
+pub mod page;
+pub mod problem;
+pub mod receipts;
+pub mod registration;
+pub mod routes;
+pub mod server;
+pub mod stream;

@@ -1,0 +1,60 @@
+//! The OpenAPI document, from the handlers' own types.
+
+use super::{admin, balances, callbacks, discrepancies, entries, events, orders, receipts, stream};
+use actix_web::HttpResponse;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Razão",
+        description = "A payments ledger beside the shop. Amounts are decimal strings with the currency's full scale, \
+                       times RFC 3339, fields without a value null, errors application/problem+json (RFC 9457). Lists \
+                       take `limit` and `cursor`, and answer `data` and `next_cursor`."
+    ),
+    paths(
+        callbacks::post, callbacks::post_with_key,
+        orders::put, orders::get, orders::list, orders::history, orders::poll,
+        entries::list, entries::get, entries::head,
+        events::list, stream::get,
+        balances::get,
+        receipts::list, receipts::get, receipts::reprocess,
+        discrepancies::list, discrepancies::resolve,
+        admin::status, admin::health, admin::ready,
+    ),
+    security(("bearer" = [])),
+    modifiers(&Bearer),
+    tags(
+        (name = "callbacks", description = "What providers send, and what became of it. Scopes callbacks:read, callbacks:write"),
+        (name = "orders", description = "One payment at one account. Scopes orders:read, orders:write"),
+        (name = "discrepancies", description = "Where evidence contradicts. Scopes orders:read, orders:write"),
+        (name = "ledger", description = "The append-only, hash-chained entries. Scope ledger:read"),
+        (name = "events", description = "One event per entry. Scope events:read"),
+        (name = "balances", description = "Double-entry balances. Scope balances:read"),
+        (name = "admin", description = "The daemon itself. Scope admin"),
+    )
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document as pretty JSON, as `schema/openapi.json` keeps it.
+pub fn json() -> Result<String, serde_json::Error> {
+    Document::openapi().to_pretty_json().map(|text| text + "\n")
+}
+
+pub async fn get() -> HttpResponse {
+    match json() {
+        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}

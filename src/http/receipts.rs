@@ -1,0 +1,139 @@
+//! /v1/callbacks: what providers sent, what we answered, what came of it. Never a body.
+
+use super::app::App;
+use super::guard::{CallbacksRead, CallbacksWrite, Permit};
+use super::orders::account_filter;
+use super::page::{self, Listed};
+use super::problem::Problem;
+use crate::domain::ids::{AccountId, ReceiptId};
+use crate::domain::receipt::Receipt;
+use crate::ingest::activity::Rejected;
+use crate::ingest::runner::Task;
+use crate::ledger::command::Command;
+use crate::ledger::lists::ReceiptFilter;
+use crate::views::receipt::{CallbackAnswer, CallbackView};
+use actix_web::web::{self, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+const OUTCOMES: [&str; 8] =
+    ["applied", "conflict", "stale", "duplicate", "ignored", "pending", "failed", "rejected"];
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CallbacksQuery {
+    account: Option<String>,
+    /// applied, conflict, stale, duplicate, ignored, pending, failed or rejected. Rejected ones are the last 1,000 per
+    /// account, in memory alone, on one page.
+    outcome: Option<String>,
+    /// The reference of an order that a callback spoke of.
+    order: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// Received callbacks, newest first.
+#[utoipa::path(
+    get, path = "/v1/callbacks", tag = "callbacks", params(CallbacksQuery),
+    responses(
+        (status = 200, body = Listed<CallbackView>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list(
+    permit: Permit<CallbacksRead>,
+    request: HttpRequest,
+    app: Data<App>,
+) -> Result<HttpResponse, Problem> {
+    let query: CallbacksQuery = page::query(&request)?;
+    let limit = page::limit(query.limit)?;
+    let account = query.account.as_deref().map(account_filter).transpose()?;
+    if query.outcome.as_deref().is_some_and(|outcome| !OUTCOMES.contains(&outcome)) {
+        return Err(Problem::parameter(format!("outcome is one of {}", OUTCOMES.join(", "))));
+    }
+    if query.outcome.as_deref() == Some("rejected") {
+        let visible =
+            |id: &AccountId| permit.sees(id) && account.as_ref().is_none_or(|account| account == id);
+        let rejected = app.activity.rejections(visible);
+        let data = rejected.into_iter().take(limit).map(|(account, it)| rejected_view(account, it)).collect();
+        return Ok(HttpResponse::Ok().json(Listed::<CallbackView> { data, next_cursor: None }));
+    }
+    let before = page::number(query.cursor.as_deref())?.map(ReceiptId);
+    let filter = ReceiptFilter { account, outcome: query.outcome, order: query.order };
+    let read = move || app.reader.receipts(&filter, |id| permit.sees(id), before, limit);
+    let page = web::block(read).await??;
+    let next_cursor = page.next.map(|id| page::cursor(&[&id.0.to_string()]));
+    let data = page.found.iter().map(CallbackView::of).collect();
+    Ok(HttpResponse::Ok().json(Listed::<CallbackView> { data, next_cursor }))
+}
+
+/// One received callback.
+#[utoipa::path(
+    get, path = "/v1/callbacks/{id}", tag = "callbacks", params(("id" = String, Path)),
+    responses(
+        (status = 200, body = CallbackView),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn get(
+    permit: Permit<CallbacksRead>,
+    app: Data<App>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let receipt = find(&permit, &app, &path)?;
+    Ok(HttpResponse::Ok().json(CallbackView::of(&receipt)))
+}
+
+/// Processes a received callback again, from its stored body.
+#[utoipa::path(
+    post, path = "/v1/callbacks/{id}/reprocess", tag = "callbacks", params(("id" = String, Path)),
+    responses(
+        (status = 202, body = CallbackView),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Its body was erased"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn reprocess(
+    permit: Permit<CallbacksWrite>,
+    app: Data<App>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let receipt = find(&permit, &app, &path)?;
+    app.handle.submit(Command::Reprocess(receipt.id)).await?;
+    drop(app.tasks.send(Task::Process { account: receipt.account.clone(), id: receipt.id }));
+    let receipt = app.reader.receipt(receipt.id)?.unwrap_or(receipt);
+    Ok(HttpResponse::Accepted().json(CallbackView::of(&receipt)))
+}
+
+fn find<S>(permit: &Permit<S>, app: &App, id: &str) -> Result<Receipt, Problem> {
+    let receipt = ReceiptId::parse(id).map(|id| app.reader.receipt(id)).transpose()?.flatten();
+    receipt.filter(|receipt| permit.sees(&receipt.account)).ok_or_else(|| Problem::not_found("callback"))
+}
+
+fn rejected_view(account: AccountId, rejected: Rejected) -> CallbackView {
+    CallbackView {
+        id: None,
+        account: account.to_string(),
+        received_at: rejected.at.to_string(),
+        answer: CallbackAnswer { status: rejected.status },
+        outcome: "rejected",
+        reason: Some(rejected.reason),
+        address: rejected.address.map(|address| address.to_string()),
+        content_type: None,
+        body_bytes: 0,
+        next_at: None,
+        attempts_count: 0,
+        attempts: Vec::new(),
+        evidence: Vec::new(),
+        entries: Vec::new(),
+    }
+}

@@ -1,0 +1,56 @@
+//! Every route in one table.
+
+use super::problem::Problem;
+use super::{admin, balances, callbacks, discrepancies, entries, events, openapi, orders, receipts, stream};
+use actix_web::Resource;
+use actix_web::web::{ServiceConfig, get, post, put, resource};
+use actix_web::{HttpResponse, ResponseError, web};
+
+/// What faces providers.
+pub fn callbacks(config: &mut ServiceConfig) {
+    config
+        .service(at("/callbacks/{account}").route(post().to(callbacks::post)))
+        .service(at("/callbacks/{account}/{callback_key}").route(post().to(callbacks::post_with_key)));
+}
+
+/// What faces shops, accounting systems and admins.
+pub fn api(config: &mut ServiceConfig) {
+    config
+        .service(at("/v1/orders").route(get().to(orders::list)))
+        .service(
+            at("/v1/orders/{account}/{reference}").route(get().to(orders::get)).route(put().to(orders::put)),
+        )
+        .service(at("/v1/orders/{account}/{reference}/history").route(get().to(orders::history)))
+        .service(at("/v1/orders/{account}/{reference}/poll").route(post().to(orders::poll)))
+        .service(at("/v1/ledger").route(get().to(entries::list)))
+        .service(at("/v1/ledger/head").route(get().to(entries::head)))
+        .service(at("/v1/ledger/{seq}").route(get().to(entries::get)))
+        .service(at("/v1/events").route(get().to(events::list)))
+        .service(at("/v1/stream").route(get().to(stream::get)))
+        .service(at("/v1/balances").route(get().to(balances::get)))
+        .service(at("/v1/callbacks").route(get().to(receipts::list)))
+        .service(at("/v1/callbacks/{id}").route(get().to(receipts::get)))
+        .service(at("/v1/callbacks/{id}/reprocess").route(post().to(receipts::reprocess)))
+        .service(at("/v1/discrepancies").route(get().to(discrepancies::list)))
+        .service(at("/v1/discrepancies/{id}/resolve").route(post().to(discrepancies::resolve)))
+        .service(at("/v1/admin/status").route(get().to(admin::status)))
+        .service(at("/healthz").route(get().to(admin::health)))
+        .service(at("/readyz").route(get().to(admin::ready)))
+        .service(at("/openapi.json").route(get().to(openapi::get)));
+}
+
+/// A path that answers other methods as a problem.
+fn at(path: &str) -> Resource {
+    resource(path).default_service(web::to(method_not_allowed))
+}
+
+async fn method_not_allowed() -> HttpResponse {
+    let problem =
+        Problem::new(405, "method-not-allowed", "Method not allowed", "this path has other methods");
+    problem.error_response()
+}
+
+/// Anything that has no route.
+pub async fn not_found() -> HttpResponse {
+    Problem::not_found("path; /openapi.json lists them").error_response()
+}
