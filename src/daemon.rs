@@ -7,6 +7,7 @@ use crate::domain::chain::Hash;
 use crate::faults::Fault;
 use crate::http::app::App;
 use crate::http::server::{self, Serves};
+use crate::http::tls;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::resolve::Policy;
@@ -68,6 +69,8 @@ fn bear(dir: &Path, engine: &dyn Engine) -> Result<(), OpenError> {
 
 /// A running daemon.
 pub struct Daemon {
+    /// `http` or `https`.
+    pub scheme: &'static str,
     pub address: SocketAddr,
     pub callback_address: Option<SocketAddr>,
     handle: Handle,
@@ -85,6 +88,7 @@ pub struct Daemon {
 /// Starts everything. Must run within actix's runtime.
 pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let dir = config.data.dir.clone();
+    let tls = config.server.tls.as_ref().map(tls::server_config).transpose()?;
     let (listeners, address, callback_address) = bind(&config)?;
     let (engine, books) = open(&dir)?;
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash)?;
@@ -139,8 +143,9 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         trusted_proxies: config.server.trusted_proxies,
         draining,
     });
-    let (servers, handles) = server::run(app.clone(), listeners)?;
+    let (servers, handles) = server::run(app.clone(), listeners, tls.as_ref())?;
     Ok(Daemon {
+        scheme: if tls.is_some() { "https" } else { "http" },
         address,
         callback_address,
         handle,

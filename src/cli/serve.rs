@@ -32,9 +32,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let daemon = daemon::start(config)?;
-    println!("listening on http://{}", daemon.address);
+    println!("listening on {}://{}", daemon.scheme, daemon.address);
     if let Some(address) = daemon.callback_address {
-        println!("callbacks on http://{address}");
+        println!("callbacks on {}://{address}", daemon.scheme);
     }
     std::io::stdout().flush()?;
     daemon

@@ -338,11 +338,14 @@ impl Evidence {
 
     /// Folds the oldest half away where there are too many pieces. Says whether it did.
     pub fn settle(&mut self, walk: impl FnOnce(&Evidence) -> Walk) -> bool {
-        if self.pieces.len() <= PIECES_MAX {
-            return false;
-        }
-        let rest = self.pieces.split_off(self.pieces.len() / 2);
-        let Some(end) = self.newest() else { return false };
+        let middle = self.pieces.get(self.pieces.len() / 2).map(|piece| piece.date);
+        let Some(middle) = middle.filter(|_| self.pieces.len() > PIECES_MAX) else { return false };
+        // Pieces of one date stay together, and the end lies after them: what is folded is stale if it comes again.
+        let rest = self.pieces.split_off(self.pieces.partition_point(|piece| piece.date <= middle));
+        let end = middle.next();
+        let mut ground = self.foundation.take().unwrap_or(Foundation { walk: Walk::default(), end });
+        ground.walk.foresee(&rest);
+        self.foundation = Some(ground);
         let walk = walk(self);
         self.foundation = Some(Foundation { walk, end });
         self.pieces = rest;
@@ -367,14 +370,20 @@ fn merged(known: &Piece, piece: &Piece) -> Option<(Piece, bool)> {
     Some((better, earlier))
 }
 
-/// Of equal neighbours the first and the newest are kept.
+/// Of equal neighbours the first and the newest are kept, and one that a call of ours brought if neither was.
 fn thin(pieces: &mut Vec<Piece>) {
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces.drain(..) {
         let repeats = match kept.as_slice() {
             [.., first, newest] => {
                 let all_thin = first.may_thin() && newest.may_thin() && piece.may_thin();
-                all_thin && first.content() == newest.content() && newest.content() == piece.content()
+                // An order counts as confirmed by what a call of ours said: that must not be lost between callbacks.
+                let own = |piece: &Piece| piece.origin.source.is_own_call();
+                let confirms = own(newest) && !own(first) && !own(&piece);
+                all_thin
+                    && !confirms
+                    && first.content() == newest.content()
+                    && newest.content() == piece.content()
             }
             _ => false,
         };

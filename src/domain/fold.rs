@@ -171,7 +171,7 @@ pub fn walk(evidence: &Evidence, terms: Terms) -> Walk {
 
 fn walk_by(rules: Rules, evidence: &Evidence, terms: Terms) -> Walk {
     let mut walk = evidence.foundation().map(|foundation| foundation.walk.clone()).unwrap_or_default();
-    evidence.pieces().iter().for_each(|piece| walk.history.note(piece));
+    walk.foresee(evidence.pieces());
     for piece in evidence.pieces() {
         walk.take(rules, piece, terms);
     }
@@ -218,6 +218,11 @@ struct Usable {
 }
 
 impl Walk {
+    /// Notes what later changes say: a history supersedes snapshots that lie before its changes too.
+    pub fn foresee(&mut self, pieces: &[Piece]) {
+        pieces.iter().for_each(|piece| self.history.note(piece));
+    }
+
     fn take(&mut self, rules: Rules, piece: &Piece, terms: Terms) {
         if let Said::Ruling(ruling) = &piece.said {
             return self.rule(rules, ruling);
@@ -314,7 +319,9 @@ impl Walk {
                     counts_as = Some(Word::Refunded);
                 }
             }
-            (Some(total), Some(gross)) if matches!(word, Word::Refunded | Word::Closed) => {
+            // Less, or nothing to compare it with yet: the registered amount may still come, and there is no way back
+            // out of `refunded`.
+            (Some(total), reference) if matches!(word, Word::Refunded | Word::Closed) => {
                 unclear = rules.keeps(Rule::PartialOpensUnclear);
                 let money_came = self.state.is_some_and(State::has_money);
                 if rules.keeps(Rule::PartialKeepsState) {
@@ -322,10 +329,9 @@ impl Walk {
                 }
                 if unclear {
                     let show = |money: Money| Some(money.show(terms.currency));
-                    self.open(Cause::RefundUnclear, subject, show(gross), show(total));
+                    self.open(Cause::RefundUnclear, subject, reference.and_then(show), show(total));
                 }
             }
-            (Some(_), None) if word == Word::Closed => counts_as = Some(Word::Refunded),
             (Some(_), _) | (None, _) => {}
         }
         if !unclear && rules.keeps(Rule::UnclearCloses) {

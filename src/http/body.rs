@@ -4,18 +4,27 @@ use super::problem::Problem;
 use crate::wire::json::Json;
 use actix_web::web::Payload;
 use futures_util::StreamExt;
+use std::time::Duration;
 
 /// More than any single request of this API needs.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// A body that takes longer is cut off.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Why a body could not be read.
 pub enum Unread {
     TooLarge,
+    TooSlow,
     BrokenOff,
 }
 
 /// A body of at most `bytes_max`; the rest of a larger one is not read.
-pub async fn read(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Unread> {
+pub async fn read(payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Unread> {
+    tokio::time::timeout(BODY_TIMEOUT, collect(payload, bytes_max)).await.unwrap_or(Err(Unread::TooSlow))
+}
+
+async fn collect(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Unread::BrokenOff)?;
@@ -39,6 +48,7 @@ impl From<Unread> for Problem {
     fn from(unread: Unread) -> Problem {
         match unread {
             Unread::TooLarge => Problem::too_large(BODY_BYTES_MAX),
+            Unread::TooSlow => Problem::new(408, "too-slow", "Too slow", "the body took longer than 30 s"),
             Unread::BrokenOff => Problem::body("the body broke off"),
         }
     }

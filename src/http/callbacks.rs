@@ -38,6 +38,7 @@ pub struct ReceiptAnswer {
         (status = 401, body = Problem, content_type = "application/problem+json", description = "Wrong credential"),
         (status = 403, body = Problem, content_type = "application/problem+json", description = "Address not allowed"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such account or key"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Try again, see Retry-After"),
     )
@@ -65,6 +66,7 @@ pub async fn post(
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
@@ -94,7 +96,7 @@ async fn take(
     let bytes = match body::read(payload, CALLBACK_BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(Unread::TooLarge) => return Err(reject(request, app, &id, Rejection::TooLarge)),
-        Err(unread @ Unread::BrokenOff) => return Err(unread.into()),
+        Err(unread @ (Unread::BrokenOff | Unread::TooSlow)) => return Err(unread.into()),
     };
     let content_type =
         headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());

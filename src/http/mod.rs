@@ -19,3 +19,4 @@ pub mod registration;
 pub mod routes;
 pub mod server;
 pub mod stream;
+pub mod tls;

@@ -39,6 +39,7 @@ use utoipa::IntoParams;
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -54,7 +55,7 @@ pub async fn put(
     let (account, reference) = path.into_inner();
     let id = permit.account(&account)?;
     let account = app.accounts.get(&id).ok_or_else(|| Problem::not_found("account"))?;
-    let reference = Reference::parse_stored(&reference)?;
+    let reference = Reference::parse(&reference)?;
     let json = body::object(payload).await?;
     let registration = registration::read(&json, account.terms(), reference)?;
     let reply = app.handle.submit(Command::Register(registration)).await?;

@@ -32,6 +32,7 @@ pub enum Serves {
 pub fn run(
     app: Data<App>,
     listeners: Vec<(TcpListener, Serves)>,
+    tls: Option<&rustls::ServerConfig>,
 ) -> std::io::Result<(Vec<Server>, Vec<ServerHandle>)> {
     let mut servers = Vec::new();
     for (listener, serves) in listeners {
@@ -50,10 +51,12 @@ pub fn run(
             .client_request_timeout(HEAD_TIMEOUT)
             .keep_alive(KEEP_ALIVE)
             .shutdown_timeout(DRAIN_SECONDS)
-            .disable_signals()
-            .listen(listener)?
-            .run();
-        servers.push(server);
+            .disable_signals();
+        let server = match tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.clone())?,
+            None => server.listen(listener)?,
+        };
+        servers.push(server.run());
     }
     let handles = servers.iter().map(Server::handle).collect();
     Ok((servers, handles))

@@ -1,0 +1,9 @@
+//! The laws of the ledger, each shown over everything that could break it. No sockets here.
+
+// `cfg(test)` so that clippy.toml's leave to unwrap in tests covers the helpers beside them too.
+#[cfg(test)]
+mod convergent;
+#[cfg(test)]
+mod fold;
+#[cfg(test)]
+mod stable;

@@ -1,0 +1,86 @@
+//! What the stored data and everyone's copies of it rest on: keys, canonical JSON and hashes stay what they were.
+
+use super::fold::reading::{Tell, money, reading};
+use razao::domain::chain::{Hash, canonical, hash};
+use razao::domain::discrepancy::{Action, Cause};
+use razao::domain::entry::{DiscrepancyNote, Entry, Kind};
+use razao::domain::evidence::{Origin, Source};
+use razao::domain::ids::{AccountId, ReceiptId, Reference, Seq};
+use razao::domain::money::Currency;
+use razao::domain::posting::{LedgerAccount, Posting, Purpose};
+use razao::domain::state::State;
+use razao::domain::time::OffsetTime;
+
+fn entry() -> Entry {
+    let account = AccountId::parse("loja-picpay").unwrap();
+    let posting = |purpose, minor| Posting {
+        ledger_account: LedgerAccount { account: account.clone(), purpose },
+        amount: money(minor),
+    };
+    let occurred = OffsetTime::parse("2026-03-02T18:00:00-03:00").unwrap();
+    Entry {
+        seq: Seq(7),
+        recorded_at: OffsetTime::parse("2026-03-02T21:00:03.5Z").unwrap().at,
+        occurred_at: occurred,
+        account: account.clone(),
+        order: Some(Reference::parse("pedido \"ç\" 1").unwrap()),
+        kind: Kind::Resolution,
+        from: Some(State::Refunded),
+        to: Some(State::Paid),
+        amount: Some(money(-10010)),
+        currency: Currency::BRL,
+        postings: vec![posting(Purpose::Pending, 10010), posting(Purpose::Refunds, -10010)],
+        origin: Origin {
+            source: Source::Operator,
+            receipt: Some(ReceiptId(42)),
+            actor: Some("ana".to_owned()),
+            reason_hash: Some(Hash::of("the shop says so").to_hex()),
+        },
+        as_of: occurred.at,
+        discrepancy: Some(DiscrepancyNote {
+            id: Seq(5),
+            cause: Cause::Conflict,
+            expected: Some("refunded".to_owned()),
+            found: Some("paid".to_owned()),
+            action: Some(Action::SetState),
+        }),
+        provider_status: Some("6 Paga".to_owned()),
+        details: vec![
+            ("chain_name".to_owned(), "TRON".to_owned()),
+            ("amount_usdt".to_owned(), "1.10".to_owned()),
+        ],
+        prev_hash: Hash::genesis(),
+        hash: Hash::genesis(),
+    }
+}
+
+/// Computed by a few lines of Python with the `blake3` package, as anyone may who has an export.
+const CANONICAL: &str = concat!(
+    r#"{"account":"loja-picpay","amount":"-100.10","currency":"BRL","details":{"amount_usdt":"1.1"#,
+    r#"0","chain_name":"TRON"},"discrepancy":{"action":"set_state","cause":"conflict","expected":"#,
+    r#""refunded","found":"paid","id":"5"},"evidence":{"actor":"ana","as_of":"2026-03-02T21:00:00"#,
+    r#".000000Z","reason_hash":"6691432b413a2f6e96467733f3499a1dbc4c2ad297d953074e5d85088e184309""#,
+    r#","receipt":"rc_00000000000000000042","source":"operator"},"from":"refunded","kind":"resolu"#,
+    r#"tion","occurred_at":"2026-03-02T18:00:00.000000-03:00","order":"pedido \"ç\" 1","postings""#,
+    r#":[{"amount":"100.10","ledger_account":"assets:loja-picpay:pending"},{"amount":"-100.10","l"#,
+    r#"edger_account":"income:loja-picpay:refunds"}],"provider_status":"6 Paga","recorded_at":"20"#,
+    r#"26-03-02T21:00:03.500000Z","seq":7,"to":"paid"}"#,
+);
+const HASH: &str = "4acb33e8456b6a0f598a8bc97fa2144f88caff08fde88e41b438394dc295b694";
+
+#[test]
+fn an_entry_is_hashed_as_ever() {
+    assert_eq!(canonical(&entry()).unwrap(), CANONICAL);
+    assert_eq!(hash(&entry()).unwrap().to_hex(), HASH);
+}
+
+#[test]
+fn keys_of_pieces_are_as_ever() {
+    let hex = |key: Vec<u8>| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(hex(reading(1, "paid").gross(100).key()), "8000000000000001abe66ff0d8cb6a24b7ae0c03");
+    assert_eq!(
+        hex(reading(1, "paid").gross(100).event("evt").key()),
+        "800000000000000111ddbe71d421456300cf01c3"
+    );
+    assert_eq!(hex(reading(-1, "paid").change(3, 9).key()), "7fffffffffffffff4b852da28b0af60588357193");
+}
