@@ -2,8 +2,20 @@
 
 // `cfg(test)` so that clippy.toml's leave to unwrap in tests covers the helpers beside them too.
 #[cfg(test)]
+mod books;
+#[cfg(test)]
+mod chained;
+#[cfg(test)]
 mod convergent;
 #[cfg(test)]
+mod deterministic;
+#[cfg(test)]
+mod directory;
+#[cfg(test)]
+mod durable;
+#[cfg(test)]
 mod fold;
+#[cfg(test)]
+mod private;
 #[cfg(test)]
 mod stable;
