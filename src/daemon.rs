@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::domain::chain::Hash;
 use crate::faults::Fault;
 use crate::http::app::App;
+use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
 use crate::http::tls;
 use crate::ingest::accounts::Accounts;
@@ -13,8 +14,7 @@ use crate::ingest::activity::Activity;
 use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Shared, Task};
 use crate::ledger::books::Books;
-use crate::ledger::reader::Reader;
-use crate::ledger::writer::{self, Handle, Published, Rim};
+use crate::ledger::writer::{self, Handle, Published, Rim, Started};
 use crate::net::client::Client;
 use crate::store::directory::{self, OpenError};
 use crate::store::engine::{Batch, Engine};
@@ -99,14 +99,14 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let free_dir = dir.clone();
     let rim = Rim {
-        engine: Arc::clone(&engine),
+        engine,
         clock: Arc::clone(&clock),
         free_bytes: Box::new(move || directory::free_bytes(&free_dir).ok()),
         min_free_bytes: config.data.min_free_bytes,
         acknowledge_before_sync: Fault::EarlyAck.is_on(),
     };
-    let (handle, published, writer) = writer::start(rim, books)?;
-    let reader = Reader::new(engine, published.clone());
+    let Started { handle, reader, thread: writer } = writer::start(rim, books)?;
+    let published = reader.subscribe();
     let accounts = Accounts::new(config.accounts);
     let activity = Arc::new(Activity::default());
     let resolver = &config.resolver;
@@ -141,6 +141,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         data_dir: dir.clone(),
         min_free_bytes: config.data.min_free_bytes,
         trusted_proxies: config.server.trusted_proxies,
+        limits: DoorLimits::new(&config.limits),
         draining,
     });
     let (servers, handles) = server::run(app.clone(), listeners, tls.as_ref())?;

@@ -10,13 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(path: &Path) -> End {
     let config = match config::load(path) {
         Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return usage(format!(
-                "{} has problems, listed above; `razao check-config` checks it",
-                path.display()
-            ));
-        }
+        Err(problems) => return usage(problems),
     };
     telemetry::start(&config.log);
     for warning in &config.warnings {

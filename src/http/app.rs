@@ -1,5 +1,7 @@
 //! What every handler can reach.
 
+use super::limits::DoorLimits;
+use super::problem::Problem;
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::ingest::accounts::Accounts;
@@ -7,6 +9,8 @@ use crate::ingest::activity::Activity;
 use crate::ingest::runner::Task;
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
+use crate::store::meta::StoreError;
+use actix_web::web;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,11 +30,30 @@ pub struct App {
     pub data_dir: PathBuf,
     pub min_free_bytes: u64,
     pub trusted_proxies: Vec<IpNet>,
+    pub limits: DoorLimits,
     /// Turns true when the daemon drains; streams end then.
     pub draining: watch::Receiver<bool>,
 }
 
 impl App {
+    /// Reads a record or two, and waits until what was read is durable.
+    pub async fn read<T>(&self, read: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, Problem> {
+        let found = read(&self.reader)?;
+        self.reader.settled().await?;
+        Ok(found)
+    }
+
+    /// [`App::read`] for what may take a while: off the thread that serves others.
+    pub async fn read_many<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let reader = self.reader.clone();
+        let found = web::block(move || read(&reader)).await??;
+        self.reader.settled().await?;
+        Ok(found)
+    }
+
     /// The client's address: the peer's, or where the peer is a trusted proxy the last untrusted one it forwards.
     pub fn client_address(&self, request: &actix_web::HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();

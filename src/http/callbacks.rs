@@ -5,7 +5,6 @@ use super::body::{self, Unread};
 use super::problem::Problem;
 use crate::config::Account;
 use crate::domain::ids::{AccountId, ReceiptId};
-use crate::ingest::activity::Rejected;
 use crate::ingest::receive::{Rejection, admit, receive};
 use crate::ingest::runner::Task;
 use crate::ledger::command::{Command, Received, Reply, Verdict};
@@ -40,6 +39,7 @@ pub struct ReceiptAnswer {
         (status = 404, body = Problem, content_type = "application/problem+json", description = "No such account or key"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many, see Retry-After"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Try again, see Retry-After"),
     )
 )]
@@ -68,6 +68,7 @@ pub async fn post(
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many, see Retry-After"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -88,11 +89,23 @@ async fn take(
     key: Option<&str>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let id = AccountId::parse(account).map_err(|_| Rejection::UnknownAccount)?;
-    let account = app.accounts.get(&id).ok_or(Rejection::UnknownAccount)?;
+    let (address, now) = (app.client_address(request), app.clock.now());
+    app.limits
+        .address(address, now)
+        .map_err(|wait| Problem::too_many("this address failed too often", wait))?;
+    let unknown = || {
+        app.limits.failed(address, now);
+        Problem::from(Rejection::UnknownAccount)
+    };
+    let id = AccountId::parse(account).map_err(|_| unknown())?;
+    let account = app.accounts.get(&id).ok_or_else(unknown)?;
     let headers = lower_case_headers(request);
-    admit(account, key, app.client_address(request), &headers)
-        .map_err(|why| reject(request, app, &id, why))?;
+    admit(account, key, address, &headers).map_err(|why| {
+        app.limits.failed(address, now);
+        reject(request, app, &id, why)
+    })?;
+    let flooded = |wait| Problem::too_many("this account gets more callbacks than it may", wait);
+    app.limits.callback(&id, now).map_err(flooded)?;
     let bytes = match body::read(payload, CALLBACK_BYTES_MAX).await {
         Ok(bytes) => bytes,
         Err(Unread::TooLarge) => return Err(reject(request, app, &id, Rejection::TooLarge)),
@@ -136,14 +149,9 @@ fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
 }
 
 fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {
-    let rejected = Rejected {
-        at: app.clock.now(),
-        address: app.client_address(request),
-        status: why.status(),
-        reason: why.to_string(),
-    };
     tracing::info!(%account, status = why.status(), reason = %why, "callback rejected");
-    app.activity.rejected(account, rejected);
+    let address = app.client_address(request);
+    app.activity.rejected(account, app.clock.now(), address, why.status(), why.to_string());
     why.into()
 }
 

@@ -14,7 +14,7 @@ use crate::ledger::lists::Page;
 use crate::views::order::{DiscrepancyView, OrderWithMetadata};
 use crate::wire::json::Json;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -58,16 +58,15 @@ pub async fn list(
     let cause =
         cause.map(|it| it.ok_or_else(|| Problem::parameter("cause has no such value"))).transpose()?;
     let after = Seq(page::number(query.cursor.as_deref())?.unwrap_or(0));
-    let reader = app.reader.clone();
     let wants = move |key: &OrderKey| {
         permit.sees(&key.account)
             && account.as_ref().is_none_or(|account| *account == key.account)
             && query.order.as_ref().is_none_or(|order| order == key.reference.as_str())
     };
-    let Page { found, next } = web::block(move || reader.discrepancies(wants, after, limit)).await??;
+    let Page { found, next } = app.read_many(move |reader| reader.discrepancies(wants, after, limit)).await?;
     let mut data = Vec::with_capacity(found.len());
     for (id, key) in found {
-        let order = app.reader.order(&key)?;
+        let order = app.read(|reader| reader.order(&key)).await?;
         let open = order.as_ref().and_then(|order| order.open.iter().find(|(_, open)| open.id == id));
         let wanted = open.filter(|(open_cause, _)| cause.is_none_or(|cause| cause == **open_cause));
         data.extend(wanted.map(|(cause, open)| DiscrepancyView::of(&key, *cause, open)));
@@ -116,14 +115,14 @@ pub async fn resolve(
     let missing = || Problem::not_found("open discrepancy");
     let discrepancy = path.parse().map(Seq).map_err(|_| missing())?;
     let json = body::object(payload).await?;
-    let key =
-        app.reader.discrepancy(discrepancy)?.filter(|key| permit.sees(&key.account)).ok_or_else(missing)?;
+    let key = app.read(|reader| reader.discrepancy(discrepancy)).await?;
+    let key = key.filter(|key| permit.sees(&key.account)).ok_or_else(missing)?;
     let (reason, action) = decision(&json)?;
     let actor = permit.claims.subject.chars().take(ACTOR_CHARS_MAX).collect();
     tracing::info!(order = %key, %discrepancy, ?action, "an operator resolves a discrepancy");
     let ruling = RulingRequest { discrepancy, actor, reason, action };
     match app.handle.submit(Command::Rule(ruling)).await? {
-        Reply::Ruled(order) => answer(&request, &app, &order, StatusCode::OK),
+        Reply::Ruled(order) => answer(&request, &app, &order, StatusCode::OK).await,
         Reply::Received(_) | Reply::Registered { .. } | Reply::Recorded(_) | Reply::Noted => {
             Err(Problem::unavailable("the ledger answered something else", 1))
         }

@@ -10,6 +10,7 @@ pub mod discrepancies;
 pub mod entries;
 pub mod events;
 pub mod guard;
+pub mod limits;
 pub mod openapi;
 pub mod orders;
 pub mod page;

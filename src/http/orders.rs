@@ -13,11 +13,12 @@ use crate::domain::time::Time;
 use crate::ingest::runner::{PollError, Task};
 use crate::ledger::command::{Command, RegistrationNews, Reply};
 use crate::ledger::lists::OrderFilter;
+use crate::ledger::reader::Reader;
 use crate::views::entry::EntryView;
 use crate::views::order::{OrderView, OrderWithMetadata};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, IF_NONE_MATCH};
-use actix_web::web::{self, Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -66,7 +67,7 @@ pub async fn put(
         RegistrationNews::First => StatusCode::CREATED,
         RegistrationNews::Again => StatusCode::OK,
     };
-    answer(&request, &app, &order, status)
+    answer(&request, &app, &order, status).await
 }
 
 /// An order.
@@ -87,8 +88,8 @@ pub async fn get(
     app: Data<App>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let order = find(&permit, &app, &path)?;
-    answer(&request, &app, &order, StatusCode::OK)
+    let order = find(&permit, &app, &path).await?;
+    answer(&request, &app, &order, StatusCode::OK).await
 }
 
 /// Its entries, oldest first.
@@ -108,8 +109,8 @@ pub async fn history(
     app: Data<App>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let order = find(&permit, &app, &path)?;
-    let entries = web::block(move || app.reader.history(&order)).await??;
+    let order = find(&permit, &app, &path).await?;
+    let entries = app.read_many(move |reader| reader.history(&order)).await?;
     let data = entries.iter().map(|stored| EntryView::of(&stored.entry)).collect();
     Ok(HttpResponse::Ok().json(Listed::<EntryView> { data, next_cursor: None }))
 }
@@ -135,13 +136,13 @@ pub async fn poll(
     app: Data<App>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let key = find(&permit, &app, &path)?.key;
+    let key = find(&permit, &app, &path).await?.key;
     let (answered, polled) = oneshot::channel();
     let gone = || Problem::unavailable("the daemon is shutting down", 5);
     app.tasks.send(Task::Poll { key: key.clone(), answer: answered }).map_err(|_| gone())?;
     polled.await.map_err(|_| gone())?.map_err(|error: PollError| Problem::from(error))?;
-    let order = app.reader.order(&key)?.ok_or_else(|| Problem::not_found("order"))?;
-    answer(&request, &app, &order, StatusCode::OK)
+    let order = app.read(|reader| reader.order(&key)).await?.ok_or_else(|| Problem::not_found("order"))?;
+    answer(&request, &app, &order, StatusCode::OK).await
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -181,8 +182,8 @@ pub async fn list(
     let limit = page::limit(query.limit)?;
     let after = query.cursor.as_deref().map(order_cursor).transpose()?;
     let filter = query.filter()?;
-    let page =
-        web::block(move || app.reader.orders(&filter, |id| permit.sees(id), after.as_ref(), limit)).await??;
+    let read = move |reader: &Reader| reader.orders(&filter, |id| permit.sees(id), after.as_ref(), limit);
+    let page = app.read_many(read).await?;
     let next_cursor = page.next.map(|key| page::cursor(&[key.account.as_str(), key.reference.as_str()]));
     let data = page.found.iter().map(OrderView::of).collect();
     Ok(HttpResponse::Ok().json(Listed::<OrderView> { data, next_cursor }))
@@ -224,21 +225,23 @@ fn order_cursor(cursor: &str) -> Result<OrderKey, Problem> {
     }
 }
 
-fn find<S>(permit: &Permit<S>, app: &App, path: &(String, String)) -> Result<Order, Problem> {
+async fn find<S>(permit: &Permit<S>, app: &App, path: &(String, String)) -> Result<Order, Problem> {
     let (account, reference) = path;
     let account = permit.account(account)?;
     let reference = Reference::parse_stored(reference)?;
-    app.reader.order(&OrderKey::new(account, reference))?.ok_or_else(|| Problem::not_found("order"))
+    let key = OrderKey::new(account, reference);
+    app.read(|reader| reader.order(&key)).await?.ok_or_else(|| Problem::not_found("order"))
 }
 
 /// An order with its metadata and ETag.
-pub fn answer(
+pub async fn answer(
     request: &HttpRequest,
     app: &App,
     order: &Order,
     status: StatusCode,
 ) -> Result<HttpResponse, Problem> {
-    let metadata = app.reader.metadata(&order.key)?.and_then(|json| RawValue::from_string(json).ok());
+    let metadata = app.read(|reader| reader.metadata(&order.key)).await?;
+    let metadata = metadata.and_then(|json| RawValue::from_string(json).ok());
     let body = serde_json::to_string(&OrderWithMetadata { order: OrderView::of(order), metadata })
         .unwrap_or_default();
     let etag = format!("\"{:.32}\"", blake3::hash(body.as_bytes()).to_hex());

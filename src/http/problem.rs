@@ -85,6 +85,13 @@ impl Problem {
         Problem { retry_after: Some(retry_after), ..problem }
     }
 
+    /// Too many of something; come again after a while.
+    pub fn too_many(detail: &str, wait: std::time::Duration) -> Problem {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        let problem = Problem::new(429, "too-many-requests", "Too many requests", detail);
+        Problem { retry_after: Some(seconds), ..problem }
+    }
+
     /// A missing or unbelieved token.
     pub fn unauthorized(detail: impl Into<String>) -> Problem {
         Problem { challenge: true, ..Problem::new(401, "unauthorized", "Unauthorized", detail) }

@@ -11,8 +11,9 @@ use crate::ingest::activity::Rejected;
 use crate::ingest::runner::Task;
 use crate::ledger::command::Command;
 use crate::ledger::lists::ReceiptFilter;
+use crate::ledger::reader::Reader;
 use crate::views::receipt::{CallbackAnswer, CallbackView};
-use actix_web::web::{self, Data, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -26,7 +27,7 @@ const OUTCOMES: [&str; 8] =
 pub struct CallbacksQuery {
     account: Option<String>,
     /// applied, conflict, stale, duplicate, ignored, pending, failed or rejected. Rejected ones are the last 1,000 per
-    /// account, in memory alone, on one page.
+    /// account, in memory alone.
     outcome: Option<String>,
     /// The reference of an order that a callback spoke of.
     order: Option<String>,
@@ -55,17 +56,17 @@ pub async fn list(
     if query.outcome.as_deref().is_some_and(|outcome| !OUTCOMES.contains(&outcome)) {
         return Err(Problem::parameter(format!("outcome is one of {}", OUTCOMES.join(", "))));
     }
+    let before = page::number(query.cursor.as_deref())?;
     if query.outcome.as_deref() == Some("rejected") {
         let visible =
             |id: &AccountId| permit.sees(id) && account.as_ref().is_none_or(|account| account == id);
-        let rejected = app.activity.rejections(visible);
-        let data = rejected.into_iter().take(limit).map(|(account, it)| rejected_view(account, it)).collect();
-        return Ok(HttpResponse::Ok().json(Listed::<CallbackView> { data, next_cursor: None }));
+        let page = rejected_page(app.activity.rejections(visible), before, limit);
+        return Ok(HttpResponse::Ok().json(page));
     }
-    let before = page::number(query.cursor.as_deref())?.map(ReceiptId);
+    let before = before.map(ReceiptId);
     let filter = ReceiptFilter { account, outcome: query.outcome, order: query.order };
-    let read = move || app.reader.receipts(&filter, |id| permit.sees(id), before, limit);
-    let page = web::block(read).await??;
+    let read = move |reader: &Reader| reader.receipts(&filter, |id| permit.sees(id), before, limit);
+    let page = app.read_many(read).await?;
     let next_cursor = page.next.map(|id| page::cursor(&[&id.0.to_string()]));
     let data = page.found.iter().map(CallbackView::of).collect();
     Ok(HttpResponse::Ok().json(Listed::<CallbackView> { data, next_cursor }))
@@ -86,7 +87,7 @@ pub async fn get(
     app: Data<App>,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let receipt = find(&permit, &app, &path)?;
+    let receipt = find(&permit, &app, &path).await?;
     Ok(HttpResponse::Ok().json(CallbackView::of(&receipt)))
 }
 
@@ -107,16 +108,27 @@ pub async fn reprocess(
     app: Data<App>,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let receipt = find(&permit, &app, &path)?;
+    let receipt = find(&permit, &app, &path).await?;
     app.handle.submit(Command::Reprocess(receipt.id)).await?;
     drop(app.tasks.send(Task::Process { account: receipt.account.clone(), id: receipt.id }));
-    let receipt = app.reader.receipt(receipt.id)?.unwrap_or(receipt);
+    let id = receipt.id;
+    let receipt = app.read(|reader| reader.receipt(id)).await?.unwrap_or(receipt);
     Ok(HttpResponse::Accepted().json(CallbackView::of(&receipt)))
 }
 
-fn find<S>(permit: &Permit<S>, app: &App, id: &str) -> Result<Receipt, Problem> {
-    let receipt = ReceiptId::parse(id).map(|id| app.reader.receipt(id)).transpose()?.flatten();
+async fn find<S>(permit: &Permit<S>, app: &App, id: &str) -> Result<Receipt, Problem> {
+    let id = ReceiptId::parse(id).ok_or_else(|| Problem::not_found("callback"))?;
+    let receipt = app.read(|reader| reader.receipt(id)).await?;
     receipt.filter(|receipt| permit.sees(&receipt.account)).ok_or_else(|| Problem::not_found("callback"))
+}
+
+fn rejected_page(all: Vec<(AccountId, Rejected)>, before: Option<u64>, limit: usize) -> Listed<CallbackView> {
+    let mut wanted =
+        all.into_iter().filter(|(_, rejected)| before.is_none_or(|before| rejected.number < before));
+    let page: Vec<_> = wanted.by_ref().take(limit).collect();
+    let last = page.last().map(|(_, rejected)| rejected.number.to_string());
+    let next_cursor = wanted.next().and(last).map(|number| page::cursor(&[&number]));
+    Listed { data: page.into_iter().map(|(account, it)| rejected_view(account, it)).collect(), next_cursor }
 }
 
 fn rejected_view(account: AccountId, rejected: Rejected) -> CallbackView {

@@ -5,6 +5,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const REJECTED_MAX: usize = 1000;
@@ -12,6 +13,7 @@ const REJECTED_MAX: usize = 1000;
 #[derive(Default)]
 pub struct Activity {
     accounts: Mutex<BTreeMap<AccountId, Lately>>,
+    rejected_count: AtomicU64,
 }
 
 /// One account's recent past.
@@ -27,6 +29,8 @@ pub struct Lately {
 /// A callback that was turned away at the door.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
+    /// Counted over all accounts since the daemon started; pages go by it.
+    pub number: u64,
     pub at: Time,
     pub address: Option<IpAddr>,
     pub status: u16,
@@ -46,7 +50,16 @@ impl Activity {
         self.of(account, |lately| lately.last_error = Some((at, what)));
     }
 
-    pub fn rejected(&self, account: &AccountId, rejected: Rejected) {
+    pub fn rejected(
+        &self,
+        account: &AccountId,
+        at: Time,
+        address: Option<IpAddr>,
+        status: u16,
+        reason: String,
+    ) {
+        let number = self.rejected_count.fetch_add(1, Ordering::Relaxed);
+        let rejected = Rejected { number, at, address, status, reason };
         self.of(account, |lately| {
             lately.rejected_count = lately.rejected_count.saturating_add(1);
             lately.rejected.truncate(REJECTED_MAX - 1);
@@ -74,7 +87,7 @@ impl Activity {
                 .collect::<Vec<_>>()
         };
         let mut all: Vec<_> = accounts.iter().filter(|(account, _)| visible(account)).flat_map(of).collect();
-        all.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.at));
+        all.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.number));
         all
     }
 

@@ -1,32 +1,53 @@
 //! Pages and tails by seq, and single records. Readers are woken, never fed: each remembers the last seq it saw.
 //!
 //! Entries never change, so reading them up to the published head is safe while the writer goes on. What must agree with
-//! itself (balances, head) comes from the one published value.
+//! itself (balances, head) comes from the one published value. Everything else may be seen a moment before it is
+//! durable, so whoever answers with it waits for [`Reader::settled`] first.
 
-use super::writer::Published;
+use super::writer::{Applied, Published};
 use crate::domain::balance::Balances;
 use crate::domain::entry::Entry;
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
 use crate::domain::order::Order;
 use crate::domain::receipt::Receipt;
-use crate::store::engine::Engine;
+use crate::store::engine::{Engine, EngineError};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::StoreError;
 use crate::store::sealed::Body;
 use crate::store::{evidence, orders, receipts, sealed};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 #[derive(Clone)]
 pub struct Reader {
     engine: Arc<dyn Engine>,
     published: watch::Receiver<Published>,
+    applied: Applied,
 }
 
 impl Reader {
-    pub fn new(engine: Arc<dyn Engine>, published: watch::Receiver<Published>) -> Self {
-        Reader { engine, published }
+    pub(super) fn new(
+        engine: Arc<dyn Engine>,
+        published: watch::Receiver<Published>,
+        applied: Applied,
+    ) -> Self {
+        Reader { engine, published, applied }
+    }
+
+    /// Comes back once everything that could be read before the call is durable.
+    pub async fn settled(&self) -> Result<(), StoreError> {
+        let visible = self.applied.load(Ordering::SeqCst);
+        let mut published = self.published.clone();
+        let settled = |now: &Published| now.group >= visible || now.stopped.is_some();
+        let stopped = match published.wait_for(settled).await {
+            Ok(now) if now.group >= visible => return Ok(()),
+            Ok(now) => now.stopped.clone(),
+            Err(_) => None,
+        };
+        let what = stopped.unwrap_or_else(|| "the writer has ended".to_owned());
+        Err(StoreError::Engine(EngineError { what }))
     }
 
     /// What is durable now.

@@ -5,6 +5,7 @@
 
 use super::books::{Books, Group, Queue};
 use super::command::{Command, Fault, Reply, SubmitError};
+use super::reader::Reader;
 use crate::clock::Clock;
 use crate::domain::balance::Balances;
 use crate::domain::chain::Hash;
@@ -12,6 +13,7 @@ use crate::domain::ids::Seq;
 use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,6 +26,8 @@ const QUEUE_COMMANDS_MAX: usize = 4096;
 /// What is durable and agrees with itself, as one immutable value.
 #[derive(Clone, Debug)]
 pub struct Published {
+    /// Counts groups; see [`Applied`].
+    pub group: u64,
     pub seq: Seq,
     pub hash: Hash,
     /// The last date of ours that evidence has.
@@ -36,6 +40,10 @@ pub struct Published {
     /// The disk has less free space than it must have; until it is back.
     pub short_of_space: bool,
 }
+
+/// How many groups were made visible in the store. Between that and their publication they are not yet durable: who
+/// reads the store itself waits for the group that was visible when it read.
+pub type Applied = Arc<AtomicU64>;
 
 /// What the writer needs from the rim.
 pub struct Rim {
@@ -60,16 +68,22 @@ struct Job {
 }
 
 /// Starts the thread. It ends when every [`Handle`] is gone and the queue is empty.
-pub fn start(
-    rim: Rim,
-    books: Books,
-) -> std::io::Result<(Handle, watch::Receiver<Published>, JoinHandle<()>)> {
+pub fn start(rim: Rim, books: Books) -> std::io::Result<Started> {
     let (queue, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
     let (publish, published) = watch::channel(Published::of(&books));
-    let writer = Writer { rim, books, publish };
+    let applied = Applied::default();
+    let reader = Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied));
+    let writer = Writer { rim, books, publish, applied };
     let thread =
         std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(jobs))?;
-    Ok((Handle { queue }, published, thread))
+    Ok(Started { handle: Handle { queue }, reader, thread })
+}
+
+/// A writer at work, and what its ledger is read through.
+pub struct Started {
+    pub handle: Handle,
+    pub reader: Reader,
+    pub thread: JoinHandle<()>,
 }
 
 impl Handle {
@@ -98,6 +112,7 @@ fn stopped() -> SubmitError {
 impl Published {
     fn of(books: &Books) -> Published {
         Published {
+            group: 0,
             seq: books.meta.seq,
             hash: books.meta.hash,
             stamp: books.meta.stamp,
@@ -114,6 +129,7 @@ impl Published {
         let posted = *self.balances != books.balances;
         let balances = if posted { Arc::new(books.balances.clone()) } else { Arc::clone(&self.balances) };
         Published {
+            group: self.group + 1,
             seq: books.meta.seq,
             hash: books.meta.hash,
             stamp: books.meta.stamp,
@@ -129,6 +145,7 @@ struct Writer {
     rim: Rim,
     books: Books,
     publish: watch::Sender<Published>,
+    applied: Applied,
 }
 
 type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>)>;
@@ -184,19 +201,19 @@ impl Writer {
             Some(why) => Err(why),
             None => group.finish().map_err(|error| error.to_string()).and_then(|batch| {
                 if batch.is_empty() {
-                    return Ok(());
+                    return Ok(false);
                 }
-                self.rim
-                    .engine
-                    .apply(&batch)
-                    .and_then(|()| self.rim.engine.sync())
-                    .map_err(|error| error.to_string())
+                self.applied.fetch_add(1, Ordering::SeqCst);
+                let written = self.rim.engine.apply(&batch).and_then(|()| self.rim.engine.sync());
+                written.map(|()| true).map_err(|error| error.to_string())
             }),
         };
         match written {
-            Ok(()) => {
-                let next = self.publish.borrow().after(&self.books);
-                self.publish.send_replace(next);
+            Ok(changed) => {
+                if changed {
+                    let next = self.publish.borrow().after(&self.books);
+                    self.publish.send_replace(next);
+                }
                 answers.into_iter().for_each(|(answer, result)| drop(answer.send(result)));
             }
             Err(why) => self.stop(why, answers),

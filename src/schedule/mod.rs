@@ -1,3 +1,4 @@
 //! Work that is due later. Pure: time and dice are arguments.
 
 pub mod backoff;
+pub mod limiter;

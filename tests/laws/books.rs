@@ -13,7 +13,7 @@ use razao::ledger::command::{
     AccountTerms, Command, News, Received, Record, Registration, Reply, SubmitError, Verdict,
 };
 use razao::ledger::reader::Reader;
-use razao::ledger::writer::{self, Handle, Rim};
+use razao::ledger::writer::{self, Handle, Rim, Started};
 use razao::store::engine::{Batch, Engine};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, Meta};
@@ -56,14 +56,14 @@ impl Ledger {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
         let books = Books::load(&*engine).unwrap().unwrap();
         let rim = Rim {
-            engine: Arc::clone(&engine),
+            engine,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             free_bytes: Box::new(|| None),
             min_free_bytes: 0,
             acknowledge_before_sync,
         };
-        let (handle, published, thread) = writer::start(rim, books).unwrap();
-        Ledger { handle, reader: Reader::new(engine, published), clock, thread }
+        let Started { handle, reader, thread } = writer::start(rim, books).unwrap();
+        Ledger { handle, reader, clock, thread }
     }
 
     pub fn submit(&self, command: Command) -> Result<Reply, SubmitError> {

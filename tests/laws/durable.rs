@@ -82,6 +82,24 @@ fn an_answer_before_the_sync_is_noticed() {
 }
 
 #[test]
+fn what_is_read_is_answered_once_it_is_durable() {
+    let gated = Gated::new(newborn());
+    let ledger = Ledger::start(Arc::clone(&gated) as Arc<dyn Engine>);
+    wait(async {
+        let written = ledger.handle.submit(register("PED-1", 100));
+        tokio::pin!(written);
+        let patience = Duration::from_millis(300);
+        assert!(tokio::time::timeout(patience, &mut written).await.is_err());
+        assert!(ledger.reader.order(&crate::books::key("PED-1")).unwrap().is_some(), "it is visible already");
+        assert!(tokio::time::timeout(patience, ledger.reader.settled()).await.is_err(), "and not settled");
+        gated.open();
+        written.await.unwrap();
+        ledger.reader.settled().await.unwrap();
+    });
+    ledger.stop();
+}
+
+#[test]
 fn a_power_cut_at_any_moment_keeps_everything_acknowledged() {
     let engine = newborn();
     let ledger = Ledger::start(Arc::clone(&engine) as Arc<dyn Engine>);

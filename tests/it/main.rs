@@ -1,0 +1,32 @@
+//! The daemon seen from outside: a real process, real HTTP, a simulated bank. What is asserted here is the contract;
+//! nothing of the program's own code is used. One binary, an area a file.
+
+// A panic is how a test reports, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod amounts;
+mod auth;
+mod balances;
+mod callbacks;
+mod cli;
+mod config;
+mod discrepancies;
+mod doors;
+mod durable;
+mod events;
+mod hostile;
+mod keys;
+mod kill;
+mod ledger;
+mod limits;
+mod lists;
+mod lives;
+mod orders;
+mod polls;
+mod receipts;
+mod references;
+mod resume;
+mod secrets;
+mod stream;
+mod support;
+mod system;

@@ -1,0 +1,136 @@
+//! What every area of the suite needs: a real daemon, a simulated bank, a client, and patience with a deadline.
+
+pub mod bank;
+pub mod chain;
+pub mod client;
+pub mod daemon;
+pub mod place;
+pub mod setup;
+pub mod sse;
+
+pub use bank::{Act, Bank};
+pub use client::{ANY, Client, Reply};
+pub use daemon::Daemon;
+pub use place::Place;
+pub use setup::{PICPAY_TOKEN, SELLER_TOKEN, Setup};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The account that every test has unless it says otherwise.
+pub const ACCOUNT: &str = "loja-picpay";
+
+/// How long anything may take that should happen soon.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks again and again until there is something, and fails the test when that takes too long.
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look).await
+}
+
+pub async fn until_within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The blocking twin of [`until`], for processes.
+pub fn wait_for<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Text as exactly one path segment or query value.
+pub fn encoded(text: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~').remove(b'.');
+    utf8_percent_encode(text, KEPT).to_string()
+}
+
+/// Runs a program to its end, and fails the test when that takes too long.
+pub fn run(command: &mut Command) -> Output {
+    let shown = format!("{:?}", command.get_program());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {shown}: {error}"));
+    // Read beside the waiting, so that a program with much to say does not block on a full pipe.
+    let stdout = drained(child.stdout.take().unwrap());
+    let stderr = drained(child.stderr.take().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{shown} did not end within a minute");
+        }
+        std::thread::sleep(PAUSE);
+    };
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn drained(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// A tool of the machine, if it is there. A test without its tool says so loudly instead of passing in silence.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file())
+    });
+    if found.is_none() {
+        skipped(&format!("`{name}` is not installed"));
+    }
+    found
+}
+
+pub fn skipped(why: &str) {
+    // Written past the harness's capture, so that it is seen among passing tests too.
+    use std::io::Write;
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr().lock(), "SKIPPED {test}: {why}");
+}
+
+/// A file of this repository's tests/interop.
+pub fn interop(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
+}
+
+/// A small generator for moments and orders of events: tests print its seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
