@@ -1,11 +1,10 @@
 //! Acknowledged is durable: kill -9 cannot show it, since the page cache survives it. So the system calls are watched:
 //! no 200 to a callback leaves before an `fdatasync` of the database that began after the request was read.
 
-use crate::support::{Bank, Client, Daemon, Setup, skipped, tool, wait_for};
+use crate::support::{Bank, Client, Daemon, Setup, skipped, strace, tracer, wait_for};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
 
 #[derive(Default, Debug)]
 struct Report {
@@ -41,6 +40,9 @@ async fn no_200_leaves_before_the_disk_has_it() {
 
 #[tokio::test]
 async fn a_daemon_that_does_not_sync_is_caught() {
+    if !cfg!(debug_assertions) {
+        return skipped("release builds know no deliberate faults");
+    }
     let Some(trace) = traced(&[("RAZAO_FAULT", "no-sync")]).await else { return };
     let report = check(&trace);
     assert!(report.answered >= 50, "{} answers were seen in the trace", report.answered);
@@ -49,23 +51,14 @@ async fn a_daemon_that_does_not_sync_is_caught() {
 
 /// The trace of a daemon that took some callbacks, one after the other and many at once.
 async fn traced(env: &[(&str, &str)]) -> Option<String> {
-    let strace = tool("strace")?;
-    let works =
-        Command::new(&strace).args(["-o", "/dev/null", "true"]).output().is_ok_and(|o| o.status.success());
-    if !works {
-        skipped("strace is here but may not trace");
-        return None;
-    }
+    let strace = strace()?;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("trace");
     let bank = Bank::open();
     let mut setup = env.iter().fold(Setup::new(&bank), |setup, (key, value)| setup.env(key, value));
     let calls = "trace=fdatasync,fsync,sync_file_range,pwrite64,write,writev,sendto,sendmsg,read,readv,recvfrom,recvmsg";
-    // -D: the tracer stands aside, and the daemon stays our child, to be signalled and awaited.
-    let options = ["-D", "-f", "-yy", "-ttt", "-s", "256", "-e", calls, "-o"];
-    setup.wrapper =
-        [strace.to_str().unwrap()].iter().chain(&options).map(|text| (*text).to_owned()).collect();
-    setup.wrapper.push(file.to_str().unwrap().to_owned());
+    let options = ["-yy", "-ttt", "-s", "256", "-e", calls];
+    setup.wrapper = tracer(&strace, &options, &file);
     let mut daemon = Daemon::with(setup);
     let client = daemon.client();
     load(&client).await;

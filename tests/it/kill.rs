@@ -106,7 +106,9 @@ async fn writer(world: Arc<World>, client: Client, mut dice: Dice) {
 /// Notes every streamed entry until the daemon is gone.
 async fn reader(client: Client, seen: Arc<Mutex<BTreeMap<u64, Value>>>) {
     let last = seen.lock().unwrap().keys().last().copied();
-    let mut stream = Sse::open(&client, "", Some(last.unwrap_or(0))).await;
+    let opened = Sse::attempt(&client, "", Some(last.unwrap_or(0))).await;
+    // It may be killed before it has answered.
+    let Ok(mut stream) = opened else { return };
     loop {
         match stream.next_within(Duration::from_secs(60)).await {
             Some(Frame::Event { id, data }) => {

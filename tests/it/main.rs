@@ -30,3 +30,4 @@ mod secrets;
 mod stream;
 mod support;
 mod system;
+mod visible;

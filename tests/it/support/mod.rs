@@ -107,6 +107,25 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// strace, where it is installed and may trace.
+pub fn strace() -> Option<PathBuf> {
+    let strace = tool("strace")?;
+    let works =
+        Command::new(&strace).args(["-o", "/dev/null", "true"]).output().is_ok_and(|o| o.status.success());
+    if !works {
+        skipped("strace is here but may not trace");
+        return None;
+    }
+    Some(strace)
+}
+
+/// What runs the daemon under strace. -D: the tracer stands aside, and the daemon stays our child, to be signalled and
+/// awaited.
+pub fn tracer(strace: &Path, options: &[&str], file: &Path) -> Vec<String> {
+    let (strace, file) = (strace.to_str().unwrap(), file.to_str().unwrap());
+    [&[strace, "-D", "-f"], options, &["-o", file]].concat().into_iter().map(str::to_owned).collect()
+}
+
 pub fn skipped(why: &str) {
     // Written past the harness's capture, so that it is seen among passing tests too.
     use std::io::Write;

@@ -30,17 +30,21 @@ pub struct Sse {
 impl Sse {
     /// Opens a stream; `query` begins with `?` or is empty.
     pub async fn open(client: &Client, query: &str, last_event_id: Option<u64>) -> Sse {
+        Sse::attempt(client, query, last_event_id).await.expect("the stream is answered")
+    }
+
+    /// Opens a stream unless the connection breaks, for tests that kill the other side.
+    pub async fn attempt(client: &Client, query: &str, last_event_id: Option<u64>) -> reqwest::Result<Sse> {
         let mut request = client.request("GET", &format!("/v1/stream{query}"));
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id.to_string());
         }
-        let answer =
-            tokio::time::timeout(PATIENCE, request.send()).await.expect("no answer in time").unwrap();
+        let answer = tokio::time::timeout(PATIENCE, request.send()).await.expect("no answer in time")?;
         assert_eq!(answer.status(), 200, "the stream was refused");
         let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
         assert!(kind.starts_with("text/event-stream"), "a stream of {kind}");
         let bytes = answer.bytes_stream().map(|chunk| chunk.ok().map(|bytes| bytes.to_vec()));
-        Sse { bytes: Box::pin(bytes), buffer: Vec::new(), id: None, data: None }
+        Ok(Sse { bytes: Box::pin(bytes), buffer: Vec::new(), id: None, data: None })
     }
 
     /// The next frame, or a failed test if none comes in time.

@@ -1,0 +1,55 @@
+//! Group commit: commands per second by group size on the real engine, and beside it, in the same run, a plain file that
+//! gets the same bytes appended with one `fdatasync` a group.
+
+// A bench: a panic is its report.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use razao::store::engine::{Batch, Engine};
+use razao::store::sled::{Durability, Sled};
+use std::fs::File;
+use std::io::Write;
+use std::time::Duration;
+
+fn bytes_of(batch: &Batch) -> Vec<u8> {
+    batch.changes().flat_map(|(key, value)| [key, value.unwrap_or_default()].concat()).collect()
+}
+
+fn commit(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("commit");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
+    for size in [1u64, 8, 64, 256] {
+        group.throughput(Throughput::Elements(size));
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Sled::open(dir.path(), Durability::Full).unwrap();
+        let mut books = support::bear(&engine);
+        let mut number = 0;
+        group.bench_function(BenchmarkId::new("ledger", size), |bench| {
+            bench.iter(|| {
+                let commands = (number..number + size).map(support::paid);
+                number += size;
+                let batch = support::batch(&engine, &mut books, commands);
+                engine.apply(&batch).unwrap();
+                engine.sync().unwrap();
+            });
+        });
+        let batch = support::batch(&engine, &mut books, (number..number + size).map(support::paid));
+        let bytes = bytes_of(&batch);
+        let mut file = File::create(dir.path().join("plain")).unwrap();
+        group.bench_function(
+            BenchmarkId::new(format!("plain file, {} bytes a command", bytes.len() as u64 / size), size),
+            |bench| {
+                bench.iter(|| {
+                    file.write_all(&bytes).unwrap();
+                    file.sync_data().unwrap();
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, commit);
+criterion_main!(benches);
