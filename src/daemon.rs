@@ -142,6 +142,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         min_free_bytes: config.data.min_free_bytes,
         trusted_proxies: config.server.trusted_proxies,
         limits: DoorLimits::new(&config.limits),
+        cors_origins: config.server.cors_origins,
         draining,
     });
     let (servers, handles) = server::run(app.clone(), listeners, tls.as_ref())?;

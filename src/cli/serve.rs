@@ -2,6 +2,7 @@
 
 use super::{End, usage};
 use crate::config::{self, Config};
+use crate::store::directory::OpenError;
 use crate::{daemon, telemetry};
 use std::io::Write;
 use std::path::Path;
@@ -18,6 +19,10 @@ pub fn run(path: &Path) -> End {
     }
     match actix_web::rt::System::new().block_on(serve(config)) {
         Ok(()) => End::Success,
+        Err(error) if error.downcast_ref::<OpenError>().is_some_and(OpenError::is_damage) => {
+            eprintln!("razao: {error:#}");
+            End::Failed
+        }
         Err(error) => usage(error),
     }
 }
@@ -25,6 +30,7 @@ pub fn run(path: &Path) -> End {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let daemon = daemon::start(config)?;
     println!("listening on {}://{}", daemon.scheme, daemon.address);
     if let Some(address) = daemon.callback_address {
@@ -33,9 +39,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     std::io::stdout().flush()?;
     daemon
         .run(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hangup.recv() => {
+                        tracing::warn!("SIGHUP does not reload the configuration yet; restart to apply changes");
+                    }
+                }
             }
         })
         .await

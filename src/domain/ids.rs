@@ -8,10 +8,12 @@ pub const REFERENCE_CHARS_MAX: usize = 200;
 /// A second payment's order is named `{reference}~{provider_ref}`, so what is stored may be this long.
 const STORED_CHARS_MAX: usize = 2 * REFERENCE_CHARS_MAX + 16;
 const ACCOUNT_BYTES_MAX: usize = 64;
+/// No account may be called this: the ledger account `assets:bank:pending` would have two meanings.
+const BANK: &str = "bank";
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum IdError {
-    #[error("an account id is 1 to {ACCOUNT_BYTES_MAX} characters of a-z, 0-9 and -")]
+    #[error("an account id is 1 to {ACCOUNT_BYTES_MAX} characters of a-z, 0-9 and -, and not {BANK:?}")]
     Account,
     #[error(
         "a {0} is 1 to {REFERENCE_CHARS_MAX} characters without control characters, and neither . nor .."
@@ -53,7 +55,7 @@ pub struct OrderKey {
 impl AccountId {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if text.is_empty() || text.len() > ACCOUNT_BYTES_MAX || !text.bytes().all(allowed) {
+        if text.is_empty() || text == BANK || text.len() > ACCOUNT_BYTES_MAX || !text.bytes().all(allowed) {
             return Err(IdError::Account);
         }
         Ok(AccountId(text.to_owned()))

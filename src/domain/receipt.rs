@@ -62,6 +62,8 @@ pub struct Receipt {
     pub attempts: Vec<Attempt>,
     /// How many attempts there were, also those no longer listed.
     pub attempts_count: u32,
+    /// Times that processing failed since it began, or began again.
+    pub failures: u32,
     /// Attempts that ended with "does not exist".
     pub not_found_count: u32,
     /// What became of each piece of evidence in it, when it was last processed.
@@ -104,6 +106,14 @@ impl Outcome {
 }
 
 impl Progress {
+    /// Whether it still has to be processed.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Progress::Pending | Progress::Retrying { .. } => true,
+            Progress::Done(_) | Progress::Failed { .. } => false,
+        }
+    }
+
     /// The outcome as the API words it.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -201,7 +201,7 @@ pub fn way(from: Option<State>, to: State) -> Option<Vec<State>> {
 mod tests {
     use super::*;
 
-    /// The contract's table as it is printed there: `=` same, `-` stale, `!` conflict, else the way.
+    /// The table as people read it: `=` same, `-` stale, `!` conflict, else the way.
     const TABLE: &str = "
         none        | created | created,in_analysis | created,paid | created,paid,completed | created,expired | created,paid,refunded | created,paid,chargeback | created,expired
         created     | = | in_analysis | paid | paid,completed | expired | paid,refunded | paid,chargeback | expired

@@ -20,7 +20,7 @@ pub struct OffsetTime {
 #[error("not a time such as 2026-03-02T18:00:00-03:00")]
 pub struct NotATime;
 
-/// Years 0000 to 9998 or so: what RFC 3339 can show.
+/// Years 0001 to 9998: what RFC 3339 can show.
 const SHOWN: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_370_764_800_000_000;
 
 impl Time {

@@ -31,6 +31,8 @@ pub struct App {
     pub min_free_bytes: u64,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: DoorLimits,
+    /// Origins whose pages may call the API; `*` is all.
+    pub cors_origins: Vec<String>,
     /// Turns true when the daemon drains; streams end then.
     pub draining: watch::Receiver<bool>,
 }

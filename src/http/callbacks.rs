@@ -149,10 +149,10 @@ fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
 }
 
 fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {
-    tracing::info!(%account, status = why.status(), reason = %why, "callback rejected");
-    let address = app.client_address(request);
-    app.activity.rejected(account, app.clock.now(), address, why.status(), why.to_string());
-    why.into()
+    let (address, problem) = (app.client_address(request), Problem::from(why));
+    tracing::debug!(%account, status = problem.status, reason = %why, "callback rejected");
+    app.activity.rejected(account, app.clock.now(), address, problem.status, why.to_string());
+    problem
 }
 
 fn lower_case_headers(request: &HttpRequest) -> Vec<(String, String)> {

@@ -118,7 +118,8 @@ pub async fn resolve(
     let key = app.read(|reader| reader.discrepancy(discrepancy)).await?;
     let key = key.filter(|key| permit.sees(&key.account)).ok_or_else(missing)?;
     let (reason, action) = decision(&json)?;
-    let actor = permit.claims.subject.chars().take(ACTOR_CHARS_MAX).collect();
+    let subject = permit.claims.subject.chars().filter(|c| !c.is_control());
+    let actor = Some(subject.take(ACTOR_CHARS_MAX).collect::<String>()).filter(|actor| !actor.is_empty());
     tracing::info!(order = %key, %discrepancy, ?action, "an operator resolves a discrepancy");
     let ruling = RulingRequest { discrepancy, actor, reason, action };
     match app.handle.submit(Command::Rule(ruling)).await? {

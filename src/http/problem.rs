@@ -129,7 +129,10 @@ impl ResponseError for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        Problem::internal(error)
+        match error {
+            StoreError::Engine(error) => Problem::unavailable(error.to_string(), 30),
+            StoreError::Codec(error) => Problem::internal(error),
+        }
     }
 }
 
@@ -158,7 +161,7 @@ impl From<Rejection> for Problem {
             Rejection::UnknownAccount | Rejection::WrongKey => {
                 Problem::new(404, "not-found", "Not found", detail)
             }
-            Rejection::WrongCredential => Problem::unauthorized(detail),
+            Rejection::WrongCredential => Problem::new(401, "wrong-credential", "Wrong credential", detail),
             Rejection::AddressNotAllowed => Problem::new(403, "address-not-allowed", "Forbidden", detail),
             Rejection::TooLarge => Problem::new(413, "too-large", "Too large", detail),
         }

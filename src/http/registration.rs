@@ -33,6 +33,7 @@ pub struct RegistrationBody {
     pub expires_at: Option<String>,
     pub provider_ref: Option<String>,
     /// At most 20 keys with text, number or boolean values, and 4 KiB.
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<BTreeMap<String, String>>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::routes;
+use actix_cors::Cors;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Data};
@@ -42,6 +43,7 @@ pub fn run(
             Actix::new()
                 .app_data(app.clone())
                 .wrap(headers)
+                .wrap(cors(&app.cors_origins))
                 .configure(|config| configure(config, serves))
                 .default_service(web::to(routes::not_found))
         };
@@ -60,6 +62,25 @@ pub fn run(
     }
     let handles = servers.iter().map(Server::handle).collect();
     Ok((servers, handles))
+}
+
+/// Which other origins' pages may call the API; without any configured, none.
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "PUT", "POST", "PATCH", "DELETE"])
+        .allowed_headers([
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-none-match",
+            "last-event-id",
+        ])
+        .expose_headers(["etag", "retry-after", "www-authenticate"])
+        .max_age(3600);
+    if origins.iter().any(|origin| origin == "*") {
+        return cors.allow_any_origin();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
 fn configure(config: &mut web::ServiceConfig, serves: Serves) {

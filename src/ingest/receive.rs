@@ -27,17 +27,6 @@ pub enum Rejection {
     TooLarge,
 }
 
-impl Rejection {
-    pub fn status(self) -> u16 {
-        match self {
-            Rejection::UnknownAccount | Rejection::WrongKey => 404,
-            Rejection::WrongCredential => 401,
-            Rejection::AddressNotAllowed => 403,
-            Rejection::TooLarge => 413,
-        }
-    }
-}
-
 /// Whether a callback may come in at all; needs no body.
 pub fn admit(
     account: &Account,

@@ -50,6 +50,8 @@ pub struct Resolver {
 #[derive(Default)]
 struct Lane {
     waiting: BTreeSet<(Time, ReceiptId)>,
+    /// When each of them is due: one that is enqueued again changes its place.
+    due: BTreeMap<ReceiptId, Time>,
     under_way: usize,
     paused_until: Time,
 }
@@ -61,7 +63,11 @@ impl Resolver {
 
     /// A receipt is to be processed at `due`.
     pub fn enqueue(&mut self, account: AccountId, id: ReceiptId, due: Time) {
-        self.lanes.entry(account).or_default().waiting.insert((due, id));
+        let lane = self.lanes.entry(account).or_default();
+        if let Some(before) = lane.due.insert(id, due) {
+            lane.waiting.remove(&(before, id));
+        }
+        lane.waiting.insert((due, id));
     }
 
     /// The next receipt to process now, accounts taking turns. Whoever takes it calls [`Resolver::finished`].
@@ -69,6 +75,7 @@ impl Resolver {
         let account = self.turn(now)?;
         let lane = self.lanes.get_mut(&account)?;
         let (_, id) = lane.waiting.pop_first()?;
+        lane.due.remove(&id);
         lane.under_way += 1;
         self.served = Some(account.clone());
         Some((account, id))
@@ -77,14 +84,15 @@ impl Resolver {
     fn turn(&self, now: Time) -> Option<AccountId> {
         let after = self.served.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.lanes.range((after, Bound::Unbounded));
-        let ready =
-            |(_, lane): &(&AccountId, &Lane)| lane.due(self.policy.per_account).is_some_and(|due| due <= now);
+        let ready = |(_, lane): &(&AccountId, &Lane)| {
+            lane.next_due(self.policy.per_account).is_some_and(|due| due <= now)
+        };
         rest.chain(self.lanes.iter()).find(ready).map(|(account, _)| account.clone())
     }
 
     /// When something can be processed at the earliest.
     pub fn due(&self) -> Option<Time> {
-        self.lanes.values().filter_map(|lane| lane.due(self.policy.per_account)).min()
+        self.lanes.values().filter_map(|lane| lane.next_due(self.policy.per_account)).min()
     }
 
     pub fn finished(&mut self, account: &AccountId) {
@@ -101,7 +109,7 @@ impl Resolver {
 }
 
 impl Lane {
-    fn due(&self, under_way_max: usize) -> Option<Time> {
+    fn next_due(&self, under_way_max: usize) -> Option<Time> {
         let free = self.under_way < under_way_max;
         self.waiting.first().filter(|_| free).map(|(due, _)| (*due).max(self.paused_until))
     }
@@ -159,7 +167,7 @@ pub fn after(policy: &Policy, receipt: &Receipt, failure: &Failure, now: Time) -
         };
         (patient, receipt.not_found_count.saturating_add(1))
     } else {
-        (plain, receipt.attempts_count.saturating_add(1))
+        (plain, receipt.failures.saturating_add(1))
     };
     match backoff.next(failures, first_tried, now, failure.retry_after(), receipt.id.0) {
         Some(next_at) => Then::Retry { next_at },
@@ -193,6 +201,15 @@ mod tests {
         assert_eq!(taken, [1, 9, 2], "two at a time for a, b between them");
         resolver.finished(&account("a"));
         assert_eq!(resolver.next(Time(1)), Some((account("a"), ReceiptId(3))));
+    }
+
+    #[test]
+    fn a_receipt_waits_in_one_place() {
+        let mut resolver = resolver();
+        resolver.enqueue(account("a"), ReceiptId(1), Time(90));
+        resolver.enqueue(account("a"), ReceiptId(1), Time(5));
+        assert_eq!(resolver.next(Time(100)), Some((account("a"), ReceiptId(1))));
+        assert_eq!((resolver.next(Time(100)), resolver.due()), (None, None));
     }
 
     #[test]

@@ -151,6 +151,9 @@ struct Asked {
 impl Shared {
     async fn resolve(&self, account_id: &AccountId, id: ReceiptId) -> Result<Resolved, PollError> {
         let Some(receipt) = self.reader.receipt(id)? else { return Ok(Resolved::default()) };
+        if !receipt.progress.is_open() {
+            return Ok(Resolved::default());
+        }
         let Some(account) = self.accounts.get(account_id) else {
             return self
                 .end(id, Then::GiveUp { reason: "its account is no longer configured".to_owned() })

@@ -110,7 +110,8 @@ pub enum Then {
 #[derive(Clone, Debug)]
 pub struct RulingRequest {
     pub discrepancy: Seq,
-    pub actor: String,
+    /// The operator's token subject, if it has one.
+    pub actor: Option<String>,
     pub reason: String,
     pub action: Ruled,
 }

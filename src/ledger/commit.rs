@@ -48,6 +48,7 @@ impl Group<'_> {
             first_tried: None,
             attempts: Vec::new(),
             attempts_count: 0,
+            failures: 0,
             not_found_count: 0,
             evidence: Vec::new(),
             entries: Vec::new(),
@@ -82,6 +83,7 @@ impl Group<'_> {
         let mut receipt = receipts::get(&self.read(), attempted.receipt)?.ok_or(Refusal::NoSuchReceipt)?;
         let before = receipt.progress.clone();
         attempted.attempts.into_iter().for_each(|attempt| receipt.note_attempt(attempt));
+        receipt.failures = receipt.failures.saturating_add(1);
         receipt.not_found_count += u32::from(attempted.not_found);
         receipt.progress = match attempted.then {
             Then::Retry { next_at } => Progress::Retrying { next_at },
@@ -99,7 +101,7 @@ impl Group<'_> {
         receipt.progress = Progress::Pending;
         receipt.first_tried = None;
         receipt.not_found_count = 0;
-        receipt.attempts_count = 0;
+        receipt.failures = 0;
         self.put_receipt(&receipt, Some(&before))?;
         Ok(Reply::Noted)
     }
@@ -317,7 +319,7 @@ impl Group<'_> {
             origin: Origin {
                 source: Source::Operator,
                 receipt: None,
-                actor: Some(request.actor),
+                actor: request.actor,
                 reason_hash: Some(Hash::of(&request.reason).to_hex()),
             },
             details: Vec::new(),

@@ -89,7 +89,7 @@ pub struct DiscrepancyView {
 pub struct OrderWithMetadata {
     #[serde(flatten)]
     pub order: OrderView,
-    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<Box<RawValue>>,
 }
 

@@ -1,5 +1,5 @@
 //! Whole lives of payments: both generations of the API, refunds in parts, disputes lost and won, contradictions. Each
-//! ends with the sums that the balance function of the contract gives.
+//! ends with the sums that the balance function gives.
 
 use crate::support::chain::{assert_chain, postings, sums};
 use crate::support::{Bank, Client, Daemon};

@@ -1,4 +1,4 @@
-//! The daemon seen from outside: a real process, real HTTP, a simulated bank. What is asserted here is the contract;
+//! The daemon seen from outside: a real process, real HTTP, a simulated bank. What is asserted here is what the documents promise;
 //! nothing of the program's own code is used. One binary, an area a file.
 
 // A panic is how a test reports, in its helpers too.

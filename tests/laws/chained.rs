@@ -18,7 +18,7 @@ fn ledger_of_many_kinds(orders: i64) -> Arc<Memory> {
     let (_, open) = order.open.first_key_value().expect("an open discrepancy");
     let ruling = RulingRequest {
         discrepancy: open.id,
-        actor: "ana".to_owned(),
+        actor: Some("ana".to_owned()),
         reason: "the bank says so".to_owned(),
         action: Ruled::SetState(razao::domain::state::State::Paid),
     };

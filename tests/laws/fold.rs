@@ -1,4 +1,4 @@
-//! FOLD.md by brute force: all short histories of an order in every order of arrival, and each rule taken out.
+//! The fold by brute force: all short histories of an order in every order of arrival, and each rule taken out.
 //!
 //! However the evidence arrives, the ledger must end at the same standing, by legal steps, with postings that sum to
 //! zero and to the balances, and with the standing's discrepancies open. RAZAO_FOLD_LONG=1 runs the full size.

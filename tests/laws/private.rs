@@ -19,7 +19,8 @@ fn personal_data_lies_only_where_it_can_be_erased() {
     let order = ledger.reader.order(&key("PED-1")).unwrap().unwrap();
     let (_, open) = order.open.first_key_value().unwrap();
     let reason = "Maria called us".to_owned();
-    let ruling = RulingRequest { discrepancy: open.id, actor: "ana".to_owned(), reason, action: Ruled::Keep };
+    let ruling =
+        RulingRequest { discrepancy: open.id, actor: Some("ana".to_owned()), reason, action: Ruled::Keep };
     ledger.then(Command::Rule(ruling));
     ledger.stop();
 

@@ -5,7 +5,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// In place of a problem's slug where the contract fixes none.
+/// In place of a problem's slug where none is fixed.
 pub const ANY: &str = "";
 
 #[derive(Clone)]
@@ -88,7 +88,7 @@ impl Client {
         request.header("content-type", "application/json").header("x-seller-token", seller_token).body(body)
     }
 
-    /// Posts a callback, asserts the answer the contract names, and returns the receipt's id.
+    /// Posts a callback, asserts the answer that is promised, and returns the receipt's id.
     pub async fn callback(&self, reference: &str) -> String {
         let reply = self.send(self.callback_request(reference)).await;
         let body = reply.is(200);
@@ -210,7 +210,7 @@ impl Reply {
         body
     }
 
-    /// A problem with one of several statuses, where the contract leaves the choice.
+    /// A problem with one of several statuses, where the choice is free.
     pub fn problem_among(&self, statuses: &[u16]) -> Value {
         assert!(statuses.contains(&self.status), "{}: {} {}", self.asked, self.status, self.text());
         self.problem(self.status, ANY)

@@ -84,7 +84,7 @@ pub fn both(output: &Output) -> String {
     )
 }
 
-/// Asserts an error as the contract wants it: this exit code, and one line on stderr that says what to do.
+/// Asserts an error as it is promised: this exit code, and one line on stderr that says what to do.
 pub fn assert_one_line_error(output: &Output, code: i32) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{}", both(output));

@@ -108,7 +108,7 @@ impl Sse {
                 Some(data) => *data = format!("{data}\n{value}"),
                 None => self.data = Some(value.to_owned()),
             },
-            // The contract: no `event:` line, so that a browser's `onmessage` gets everything.
+            // No `event:` line, so that a browser's `onmessage` gets everything.
             "event" => panic!("an `event:` line: {value}"),
             _ => {}
         }

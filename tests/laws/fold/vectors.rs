@@ -1,4 +1,4 @@
-//! What the model of FOLD.md says of some hundred histories (tests/fixtures/fold; vectors.py writes them).
+//! What an independent model of the fold says of some hundred histories (tests/fixtures/fold; vectors.py writes them).
 
 use super::reading::{Tell, about, keep, money, reading, set_state};
 use razao::domain::discrepancy::{Cause, Subject};
@@ -48,7 +48,7 @@ struct Kept {
 
 #[derive(Deserialize, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
-#[expect(non_snake_case, reason = "the letters of the contract")]
+#[expect(non_snake_case, reason = "the letters of the balance function")]
 struct Expect {
     state: String,
     G: i64,
