@@ -22,6 +22,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod net;
 pub mod providers;
+pub mod sandbox;
 pub mod schedule;
 pub mod store;
 pub mod telemetry;
