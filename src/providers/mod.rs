@@ -3,3 +3,4 @@
 mod picpay;
 pub mod provider;
 pub mod registry;
+mod yapay;

@@ -2,8 +2,9 @@
 
 use super::picpay::PicPay;
 use super::provider::Provider;
+use super::yapay::Yapay;
 
-pub static PROVIDERS: &[&dyn Provider] = &[&PicPay];
+pub static PROVIDERS: &[&dyn Provider] = &[&PicPay, &Yapay];
 
 /// The provider that configuration calls `id`.
 pub fn find(id: &str) -> Option<&'static dyn Provider> {

@@ -1,4 +1,5 @@
 //! Shapes on a wire, as values. Pure; knows no provider.
 
 pub mod call;
+pub mod form;
 pub mod json;
