@@ -1,10 +1,11 @@
 //! The providers, one line each. The only file that names them all.
 
+use super::fourp::FourP;
 use super::picpay::PicPay;
 use super::provider::Provider;
 use super::yapay::Yapay;
 
-pub static PROVIDERS: &[&dyn Provider] = &[&PicPay, &Yapay];
+pub static PROVIDERS: &[&dyn Provider] = &[&PicPay, &Yapay, &FourP];
 
 /// The provider that configuration calls `id`.
 pub fn find(id: &str) -> Option<&'static dyn Provider> {

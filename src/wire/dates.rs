@@ -1,0 +1,64 @@
+//! Dates as providers write them that name no offset.
+
+use crate::domain::time::{NotATime, OffsetTime};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+/// `13/02/2026, 11:46:21` in `zone`: day, month, year and 24 hours, as JavaScript prints pt-BR; older ones without the
+/// comma.
+pub fn pt_br(text: &str, zone: &TimeZone) -> Result<OffsetTime, NotATime> {
+    let (date, time) = text.split_once(' ').ok_or(NotATime)?;
+    let [day, month, year] = numbers(date.strip_suffix(',').unwrap_or(date), '/', [2, 2, 4])?;
+    let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+    let part = |number: i16| i8::try_from(number).map_err(|_| NotATime);
+    let civil = DateTime::new(year, part(month)?, part(day)?, part(hour)?, part(minute)?, part(second)?, 0);
+    OffsetTime::civil(civil.map_err(|_| NotATime)?, zone)
+}
+
+/// Exactly `N` numbers of so many digits each.
+fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Result<[i16; N], NotATime> {
+    let mut parts = text.split(separator);
+    let mut numbers = [0; N];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let part = parts.next().filter(|part| part.len() == digits).ok_or(NotATime)?;
+        let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+        *number = part.parse().ok().filter(|_| plain).ok_or(NotATime)?;
+    }
+    if parts.next().is_some() { Err(NotATime) } else { Ok(numbers) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pt_br_dates() {
+        let zone = TimeZone::get("America/Sao_Paulo").unwrap();
+        let cases = [
+            ("13/02/2026, 11:46:21", Some("2026-02-13T11:46:21.000000-03:00")),
+            ("13/02/2026 11:46:21", Some("2026-02-13T11:46:21.000000-03:00")),
+            ("01/12/2018, 23:59:59", Some("2018-12-01T23:59:59.000000-02:00")),
+            ("29/02/2024, 00:00:00", Some("2024-02-29T00:00:00.000000-03:00")),
+            ("29/02/2026, 00:00:00", None),
+            ("02/13/2026, 11:46:21", None),
+            ("13/02/2026, 24:00:00", None),
+            ("13/02/2026, 11:60:00", None),
+            ("3/2/2026, 11:46:21", None),
+            ("13/02/26, 11:46:21", None),
+            ("13/02/2026,11:46:21", None),
+            ("13/02/2026, 11:46", None),
+            ("13/02/2026, 11:46:21 PM", None),
+            ("13/02/2026, +1:-6:21", None),
+            ("1²/02/2026, 11:46:21", None),
+            ("13/02/2026/1, 11:46:21", None),
+            ("2026-02-13 11:46:21", None),
+            ("00/00/0000, 00:00:00", None),
+            ("", None),
+            (" ", None),
+        ];
+        for (text, expected) in cases {
+            let read = pt_br(text, &zone).ok().map(|told| told.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
+}
