@@ -2,9 +2,9 @@
 
 use crate::auth::Keys;
 use crate::clock::{Clock, SystemClock, random_bytes};
-use crate::config::Config;
+use crate::config::{Account, Config};
 use crate::domain::chain::Hash;
-use crate::faults::Fault;
+use crate::faults::{self, Fault};
 use crate::http::app::App;
 use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
@@ -14,8 +14,11 @@ use crate::ingest::activity::Activity;
 use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Shared, Task};
 use crate::ledger::books::Books;
+use crate::ledger::reader::Reader;
 use crate::ledger::writer::{self, Handle, Published, Rim, Started};
 use crate::net::client::Client;
+use crate::providers::mistaken::Mistaken;
+use crate::providers::provider::Provider;
 use crate::store::directory::{self, OpenError};
 use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
@@ -73,12 +76,13 @@ pub struct Daemon {
     pub scheme: &'static str,
     pub address: SocketAddr,
     pub callback_address: Option<SocketAddr>,
+    pub reader: Reader,
     handle: Handle,
     published: watch::Receiver<Published>,
     writer: JoinHandle<()>,
     tasks: mpsc::UnboundedSender<Task>,
     ingest: JoinHandle<()>,
-    servers: Vec<actix_web::dev::Server>,
+    running: Vec<actix_web::rt::task::JoinHandle<std::io::Result<()>>>,
     handles: Vec<actix_web::dev::ServerHandle>,
     drain: watch::Sender<bool>,
     app: Data<App>,
@@ -107,7 +111,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     };
     let Started { handle, reader, thread: writer } = writer::start(rim, books)?;
     let published = reader.subscribe();
-    let accounts = Accounts::new(config.accounts);
+    let accounts = Accounts::new(config.accounts.into_iter().map(with_faults).collect());
     let activity = Arc::new(Activity::default());
     let resolver = &config.resolver;
     let shared = Shared {
@@ -148,6 +152,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let (servers, handles) = server::run(app.clone(), listeners, tls.as_ref())?;
     Ok(Daemon {
         scheme: if tls.is_some() { "https" } else { "http" },
+        reader: app.reader.clone(),
         address,
         callback_address,
         handle,
@@ -155,12 +160,21 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         writer,
         tasks,
         ingest,
-        servers,
+        running: servers.into_iter().map(actix_web::rt::spawn).collect(),
         handles,
         drain,
         app,
         dir,
     })
+}
+
+/// Takes the deliberate fault of a mistaken adapter into account, if one is switched on.
+fn with_faults(account: Account) -> Account {
+    if faults::mistaken(account.provider.spec().id) {
+        let provider: &'static dyn Provider = Box::leak(Box::new(Mistaken(account.provider)));
+        return Account { provider, ..account };
+    }
+    account
 }
 
 type Listeners = (Vec<(TcpListener, Serves)>, SocketAddr, Option<SocketAddr>);
@@ -198,7 +212,6 @@ impl Daemon {
     /// Serves until `stop` is done, then drains: no new connections, running requests finish, everything acknowledged
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let running: Vec<_> = self.servers.into_iter().map(actix_web::rt::spawn).collect();
         let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
         stop.await;
         tracing::info!("draining");
@@ -206,7 +219,7 @@ impl Daemon {
         for handle in &self.handles {
             handle.stop(true).await;
         }
-        for server in running {
+        for server in self.running {
             server.await??;
         }
         noting.abort();

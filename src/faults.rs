@@ -20,6 +20,15 @@ impl Fault {
 
     /// Whether it is switched on.
     pub fn is_on(self) -> bool {
-        cfg!(debug_assertions) && std::env::var("RAZAO_FAULT").is_ok_and(|name| name == self.name())
+        switched_on().is_some_and(|name| name == self.name())
     }
+}
+
+/// Whether the adapter of this provider shall take one word for another: `RAZAO_FAULT=mistaken-{provider}`.
+pub fn mistaken(provider: &str) -> bool {
+    switched_on().is_some_and(|name| name.strip_prefix("mistaken-") == Some(provider))
+}
+
+fn switched_on() -> Option<String> {
+    if cfg!(debug_assertions) { std::env::var("RAZAO_FAULT").ok() } else { None }
 }

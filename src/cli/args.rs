@@ -18,6 +18,10 @@ pub struct Arguments {
 pub enum Command {
     /// Run the daemon (also without a command).
     Serve,
+    /// Run the daemon beside the simulated providers, on a fresh data directory and free ports.
+    Demo(DemoOptions),
+    /// Run the simulated providers alone.
+    Sandbox(SandboxOptions),
     /// Print a signed token for the API.
     Token(TokenOptions),
     /// Replay the whole ledger, and name the first difference if anything is off.
@@ -40,6 +44,23 @@ pub struct TokenOptions {
     /// Whom it is for; an operator's decisions carry it.
     #[arg(long, default_value = "razao-cli")]
     pub subject: String,
+}
+
+#[derive(Args)]
+pub struct DemoOptions {
+    /// Play every life once, compare the ledger with what the providers know, and end: 0 if they agree, 1 if not.
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Args)]
+pub struct SandboxOptions {
+    /// Where the providers' APIs are served.
+    #[arg(long, default_value = "127.0.0.1:9901", value_name = "ADDRESS")]
+    pub listen: String,
+    /// The daemon that gets their callbacks.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub daemon: String,
 }
 
 #[derive(Args)]

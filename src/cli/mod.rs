@@ -3,7 +3,10 @@
 
 pub mod args;
 mod check_config;
+mod demo;
+mod sandbox;
 mod serve;
+mod stage;
 mod token;
 mod verify;
 
@@ -34,6 +37,8 @@ pub fn run() -> ExitCode {
     };
     let end = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&arguments.config),
+        Command::Demo(options) => demo::run(&options),
+        Command::Sandbox(options) => sandbox::run(&options),
         Command::Token(options) => token::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
         Command::CheckConfig => check_config::run(&arguments.config),

@@ -1,3 +1,5 @@
+//! Every documented status of the yapay adapter, unknown words, and what a hostile party might send.
+
 use super::*;
 use crate::domain::ids::AccountId;
 use crate::providers::provider::Credentials;

@@ -1,0 +1,63 @@
+//! The simulated providers alone, for integrators without credentials.
+
+use super::args::SandboxOptions;
+use super::stage::Cast;
+use super::{End, usage};
+use crate::clock::SystemClock;
+use crate::net::client::Client;
+use crate::sandbox::life::Tempo;
+use crate::sandbox::server::Stage;
+use crate::sandbox::world::World;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Days of a provider's patience in minutes.
+const TEMPO: Tempo = Tempo {
+    beat: Duration::from_secs(2),
+    retry: Duration::from_secs(2),
+    retries_max: 20,
+    trouble: Duration::from_secs(10),
+};
+
+pub fn run(options: &SandboxOptions) -> End {
+    match actix_web::rt::System::new().block_on(sandbox(options)) {
+        Ok(()) => End::Success,
+        Err(error) => usage(error),
+    }
+}
+
+async fn sandbox(options: &SandboxOptions) -> anyhow::Result<()> {
+    let stage = Stage::new(World::new(TEMPO), Arc::new(SystemClock));
+    let listener = TcpListener::bind(&options.listen)
+        .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}; is it taken?", options.listen))?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let cast = Cast::of(&stage, "sandbox", &address);
+    cast.aim(&stage, options.daemon.trim_end_matches('/'));
+    println!("# Simulated providers at {address}; their callbacks go to {}.", options.daemon);
+    println!("# Put this into config.toml:");
+    println!("{}", cast.toml());
+    println!(
+        "# Begin a life: happy, expiry, late-payment, refund, partial-refunds, chargeback-lost, chargeback-won,"
+    );
+    println!(
+        "# duplicates, simultaneous, out-of-order, outage or rate-limited. GET {address}/lives lists what is true."
+    );
+    if let Some(player) = cast.players().next() {
+        let body = format!(
+            "{{\"provider\":\"{}\",\"life\":\"happy\",\"reference\":\"PED-1\",\"cents\":12990}}",
+            player.provider
+        );
+        println!("#   curl -s {address}/lives -H 'Content-Type: application/json' -d '{body}'");
+    }
+    std::io::stdout().flush()?;
+    let client = Client::new(Duration::from_secs(10))?;
+    let serving = actix_web::rt::spawn(stage.serve(listener)?);
+    tokio::select! {
+        () = stage.drive(&client) => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    serving.abort();
+    Ok(())
+}
