@@ -50,9 +50,20 @@ impl Call {
         Call { method: Method::Get, url: url.into(), headers: Vec::new(), body: None }
     }
 
+    pub fn post(url: String, content_type: &'static str, bytes: &str) -> Call {
+        let body = Body { content_type, bytes: bytes.into() };
+        Call { method: Method::Post, url: url.into(), headers: Vec::new(), body: Some(body) }
+    }
+
     pub fn header(mut self, name: &'static str, value: &SecretString) -> Call {
         self.headers.push((name, value.clone()));
         self
+    }
+
+    /// With a bearer token, where there is one.
+    pub fn bearer(self, token: Option<&SecretString>) -> Call {
+        let value = token.map(|token| SecretString::from(format!("Bearer {}", token.expose_secret())));
+        value.iter().fold(self, |call, value| call.header("authorization", value))
     }
 
     /// The address without its query, where some providers take a credential.

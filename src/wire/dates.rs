@@ -15,6 +15,17 @@ pub fn pt_br(text: &str, zone: &TimeZone) -> Result<OffsetTime, NotATime> {
     OffsetTime::civil(civil.map_err(|_| NotATime)?, zone)
 }
 
+/// `2026-02-20 09:12:23` in a zone.
+pub fn seconds(text: &str, zone: &TimeZone) -> Result<OffsetTime, NotATime> {
+    const SHAPE: &str = "0000-00-00 00:00:00";
+    let fits = |(shape, byte): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+    if text.len() != SHAPE.len() || !SHAPE.bytes().zip(text.bytes()).all(fits) {
+        return Err(NotATime);
+    }
+    let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).map_err(|_| NotATime)?;
+    OffsetTime::civil(civil, zone)
+}
+
 /// Exactly `N` numbers of so many digits each.
 fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Result<[i16; N], NotATime> {
     let mut parts = text.split(separator);
@@ -59,6 +70,22 @@ mod tests {
         for (text, expected) in cases {
             let read = pt_br(text, &zone).ok().map(|told| told.to_string());
             assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_in_a_zone() {
+        let zone = TimeZone::get("America/Sao_Paulo").unwrap();
+        let shown = |text: &str| seconds(text, &zone).map(|told| told.to_string());
+        assert_eq!(shown("2026-02-20 09:12:23").as_deref(), Ok("2026-02-20T09:12:23.000000-03:00"));
+        assert_eq!(shown("2018-01-20 09:12:23").as_deref(), Ok("2018-01-20T09:12:23.000000-02:00"), "summer");
+        for bad in ["", "2026-02-20", "2026-02-20T09:12:23", "2026-02-30 09:12:23", "2026-02-20 25:12:23"] {
+            assert_eq!(shown(bad), Err(NotATime), "{bad}");
+        }
+        for bad in
+            ["2026-02-20 09:12:23Z", " 026-02-20 09:12:23", "+026-02-20 09:12:23", "20/02/2026 09:12:23"]
+        {
+            assert_eq!(shown(bad), Err(NotATime), "{bad}");
         }
     }
 }

@@ -18,4 +18,6 @@ mod fold;
 #[cfg(test)]
 mod private;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod stable;
