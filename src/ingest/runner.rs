@@ -6,7 +6,7 @@
 use super::accounts::Accounts;
 use super::activity::Activity;
 use super::resolve::{self, Failure, Policy, Resolver};
-use super::session::Sessions;
+use super::session::{Access, Sessions};
 use super::translate::{self, Context};
 use crate::clock::Clock;
 use crate::config::Account;
@@ -301,12 +301,15 @@ impl Shared {
             let session = self.session(account, attempts).await?;
             let call = provider.ask(merchant, session.as_ref(), question);
             let read = |answer: &Answer| provider.read(merchant, question, answer);
-            match self.perform(&call, attempts, read).await {
-                Err(Failure::Provider(Trouble::Credentials { .. })) if session.is_some() && !renewed => {
-                    self.sessions.lock().unwrap_or_else(PoisonError::into_inner).refused(&merchant.id);
+            match (self.perform(&call, attempts, read).await, session) {
+                (Err(Failure::Provider(Trouble::Credentials { .. })), Some(session))
+                    if !renewed && provider.login(merchant, Some(&session)).is_some() =>
+                {
+                    let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+                    sessions.refused(&merchant.id, &session);
                     renewed = true;
                 }
-                result => return result,
+                (result, _) => return result,
             }
         }
     }
@@ -317,18 +320,14 @@ impl Shared {
         attempts: &mut Vec<Attempt>,
     ) -> Result<Option<Session>, Failure> {
         let (provider, merchant) = (account.provider, &account.merchant);
-        let held = self
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .usable(&merchant.id, self.clock.now());
-        if held.is_some() {
-            return Ok(held);
-        }
-        let Some(call) = provider.login(merchant, None) else { return Ok(None) };
+        let sessions = || self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = sessions().access(provider, merchant, self.clock.now());
+        let call = match access {
+            Access::Use(session) => return Ok(session),
+            Access::LogIn(call) => call,
+        };
         let session = self.perform(&call, attempts, |answer| provider.logged_in(merchant, answer)).await?;
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.opened(&merchant.id, session.clone(), self.clock.now());
+        sessions().opened(&merchant.id, session.clone(), self.clock.now());
         Ok(Some(session))
     }
 

@@ -46,6 +46,10 @@ impl Provider for Mistaken {
         Ok(found)
     }
 
+    fn first_session(&self, merchant: &Merchant) -> Option<Session> {
+        self.0.first_session(merchant)
+    }
+
     fn login(&self, merchant: &Merchant, old: Option<&Session>) -> Option<Call> {
         self.0.login(merchant, old)
     }

@@ -1,6 +1,7 @@
 //! What each provider says and what it means. Pure; knows neither store, ledger nor network.
 
 mod fourp;
+mod genpag;
 mod gerencianet;
 pub mod mistaken;
 mod picpay;

@@ -200,6 +200,11 @@ pub trait Provider: Sync + Send {
     /// What the answer means.
     fn read(&self, merchant: &Merchant, question: &Question, answer: &Answer) -> Result<Findings, Trouble>;
 
+    /// The session that configuration itself holds: used until it is refused.
+    fn first_session(&self, _merchant: &Merchant) -> Option<Session> {
+        None
+    }
+
     /// The request that opens or renews a session, for providers that need one before they answer.
     fn login(&self, _merchant: &Merchant, _old: Option<&Session>) -> Option<Call> {
         None

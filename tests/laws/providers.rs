@@ -5,6 +5,7 @@
 //! they are asked, and `expected.json`. `RAZAO_BLESS=1 cargo test --test laws fixtures` writes what came of them as
 //! expected; read it before you keep it.
 
+mod genpag;
 mod gerencianet;
 mod hostile;
 
