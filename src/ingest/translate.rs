@@ -49,7 +49,7 @@ fn piece(reading: Reading, context: Context) -> Piece {
         currency: reading.currency,
         proof: reading.proof,
         date,
-        occurred: reading.occurred.or(told),
+        occurred: reading.occurred.filter(|occurred| occurred.at <= context.now.plus(AHEAD_MAX)).or(told),
         identity: reading.identity,
         asked: context.asked,
         origin: Origin { source: context.source, receipt: context.receipt, actor: None, reason_hash: None },

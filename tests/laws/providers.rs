@@ -110,13 +110,24 @@ pub fn callback(name: &str, bytes: &[u8]) -> (Vec<(String, String)>, Vec<u8>) {
     (head.lines().skip(1).map(pair).collect(), body.as_bytes().to_vec())
 }
 
+/// The query in a callback's request line.
+fn query(name: &str, bytes: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.lines().next())
+        .filter(|_| name.ends_with(".http"))?;
+    let target = line.split(' ').nth(1)?;
+    target.split_once('?').map(|(_, query)| query.to_owned())
+}
+
 fn heard(provider: &dyn Provider, name: &str, bytes: &[u8], open: &mut VecDeque<Question>) -> Value {
     let (headers, body) = callback(name, bytes);
     let merchant = merchant(provider);
     let authentic = provider.authenticate(&merchant, &headers).is_ok();
     let content_type =
         headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
-    let incoming = Incoming { headers: &headers, content_type, query: None, body: &body };
+    let query = query(name, bytes);
+    let incoming = Incoming { headers: &headers, content_type, query: query.as_deref(), body: &body };
     match provider.hear(&merchant, &incoming) {
         Err(unreadable) => json!({ "authentic": authentic, "unreadable": unreadable.found }),
         Ok(Notice { findings, questions }) => {
