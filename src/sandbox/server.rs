@@ -28,11 +28,13 @@ pub struct Stage {
     clock: Arc<dyn Clock>,
     /// Where each provider's callbacks go; none: nowhere.
     targets: Arc<Mutex<BTreeMap<String, String>>>,
+    /// What callbacks were answered with 200, as the bodies have it.
+    answers: Arc<Mutex<Vec<serde_json::Value>>>,
 }
 
 impl Stage {
     pub fn new(world: World, clock: Arc<dyn Clock>) -> Stage {
-        Stage { world: Arc::new(Mutex::new(world)), clock, targets: Arc::default() }
+        Stage { world: Arc::new(Mutex::new(world)), clock, targets: Arc::default(), answers: Arc::default() }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
@@ -65,6 +67,7 @@ impl Stage {
                 .service(
                     web::resource("/lives").route(web::post().to(begin_life)).route(web::get().to(lives)),
                 )
+                .service(web::resource("/answers").route(web::get().to(answers)))
                 .service(web::resource("/{provider}/{path:.*}").route(web::route().to(api)))
         };
         Ok(HttpServer::new(factory).workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
@@ -83,10 +86,16 @@ impl Stage {
     }
 
     async fn send(&self, client: &Client, post: Post) {
-        let status = match self.target(post.provider) {
-            Some(url) => client.perform(&call(url, &post.outgoing)).await.ok().map(|answer| answer.status),
+        let answer = match self.target(post.provider) {
+            Some(url) => client.perform(&call(url, &post.outgoing)).await.ok(),
             None => None,
         };
+        let status = answer.as_ref().map(|answer| answer.status);
+        if let Some(body) = answer.filter(|answer| answer.status == 200)
+            && let Ok(body) = serde_json::from_slice(&body.body)
+        {
+            self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+        }
         let now = self.clock.now();
         self.world().sent(post, status, now);
     }
@@ -171,6 +180,13 @@ async fn begin_life(stage: Data<Stage>, asked: web::Json<Begin>) -> HttpResponse
         Ok(ordered) => HttpResponse::Created().json(Told::of(&ordered)),
         Err(error) => HttpResponse::BadRequest().json(serde_json::json!({"error": error})),
     }
+}
+
+/// Whether everything has happened, and what callbacks were answered with 200.
+async fn answers(stage: Data<Stage>) -> HttpResponse {
+    let over = stage.world().is_over();
+    let answers = stage.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    HttpResponse::Ok().json(serde_json::json!({"over": over, "answers": answers}))
 }
 
 async fn lives(stage: Data<Stage>) -> HttpResponse {

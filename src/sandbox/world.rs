@@ -1,9 +1,13 @@
 //! All simulated providers under one clock: lives, callbacks and their retries, outages. Pure: time is an argument, what
 //! must be sent is handed out, and what came of it is handed back.
 
+use super::fourp::FourP;
+use super::genpag::GenPag;
+use super::gerencianet::Gerencianet;
 use super::life::{Delivery, Life, Tempo, Trouble, Truth};
 use super::persona::{Acknowledged, Happening, Outgoing, Persona, Request, Response};
 use super::picpay::PicPay;
+use super::yapay::Yapay;
 use crate::domain::time::Time;
 use std::collections::BTreeMap;
 
@@ -58,7 +62,13 @@ pub enum Unplayable {
 impl World {
     pub fn new(tempo: Tempo) -> World {
         World {
-            personas: vec![Box::new(PicPay::default())],
+            personas: vec![
+                Box::new(PicPay::default()),
+                Box::new(Gerencianet::default()),
+                Box::new(Yapay::default()),
+                Box::new(GenPag::default()),
+                Box::new(FourP::default()),
+            ],
             tempo,
             agenda: BTreeMap::new(),
             scheduled: 0,

@@ -10,6 +10,7 @@ mod balances;
 mod callbacks;
 mod cli;
 mod config;
+mod demo;
 mod discrepancies;
 mod doors;
 mod durable;
