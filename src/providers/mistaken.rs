@@ -1,4 +1,4 @@
-//! A deliberate fault: an adapter that takes paid for expired and refunded for paid, so that it can be seen to be noticed.
+//! A deliberate fault: an adapter that takes paid and completed for expired and refunded for paid, so that it can be seen to be noticed.
 
 use super::provider::{
     Findings, Incoming, Known, Merchant, Notice, Provider, Question, Session, Spec, Stranger, Trouble,
@@ -11,7 +11,7 @@ pub struct Mistaken(pub &'static dyn Provider);
 
 fn mistake(word: &mut Option<Word>) {
     *word = match *word {
-        Some(Word::Paid) => Some(Word::Expired),
+        Some(Word::Paid | Word::Completed) => Some(Word::Expired),
         Some(Word::Refunded) => Some(Word::Paid),
         other => other,
     };

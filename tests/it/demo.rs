@@ -35,7 +35,7 @@ fn the_ledger_equals_what_the_providers_know() {
     for provider in razao::providers::registry::PROVIDERS {
         let account = format!("demo-{}", provider.spec().id);
         assert!(
-            stdout.lines().any(|line| line.starts_with(&account) && line.contains("paid")),
+            stdout.lines().any(|line| line.starts_with(&account) && line.contains("happy-1")),
             "{account}: {stdout}"
         );
     }
