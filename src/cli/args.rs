@@ -61,6 +61,9 @@ pub struct SandboxOptions {
     /// The daemon that gets their callbacks.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub daemon: String,
+    /// Pause between two things that happen to a payment; what providers do in hours.
+    #[arg(long, default_value = "2s", value_name = "DURATION")]
+    pub beat: String,
 }
 
 #[derive(Args)]

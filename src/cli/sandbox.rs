@@ -4,6 +4,7 @@ use super::args::SandboxOptions;
 use super::stage::Cast;
 use super::{End, usage};
 use crate::clock::SystemClock;
+use crate::config::units;
 use crate::net::client::Client;
 use crate::sandbox::life::Tempo;
 use crate::sandbox::server::Stage;
@@ -13,13 +14,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Days of a provider's patience in minutes.
-const TEMPO: Tempo = Tempo {
-    beat: Duration::from_secs(2),
-    retry: Duration::from_secs(2),
-    retries_max: 20,
-    trouble: Duration::from_secs(10),
-};
+const RETRIES_MAX: u32 = 20;
+/// An outage lasts so many beats.
+const TROUBLE_BEATS: u32 = 5;
 
 pub fn run(options: &SandboxOptions) -> End {
     match actix_web::rt::System::new().block_on(sandbox(options)) {
@@ -29,7 +26,9 @@ pub fn run(options: &SandboxOptions) -> End {
 }
 
 async fn sandbox(options: &SandboxOptions) -> anyhow::Result<()> {
-    let stage = Stage::new(World::new(TEMPO), Arc::new(SystemClock));
+    let beat = units::duration(&options.beat)?;
+    let tempo = Tempo { beat, retry: beat, retries_max: RETRIES_MAX, trouble: beat * TROUBLE_BEATS };
+    let stage = Stage::new(World::new(tempo), Arc::new(SystemClock));
     let listener = TcpListener::bind(&options.listen)
         .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}; is it taken?", options.listen))?;
     let address = format!("http://{}", listener.local_addr()?);

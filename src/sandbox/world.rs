@@ -11,6 +11,9 @@ use super::yapay::Yapay;
 use crate::domain::time::Time;
 use std::collections::BTreeMap;
 
+/// Pauses between retries double so often, then stay.
+const RETRY_DOUBLINGS_MAX: u32 = 6;
+
 pub struct World {
     personas: Vec<Box<dyn Persona>>,
     tempo: Tempo,
@@ -193,7 +196,7 @@ impl World {
             Acknowledged::ByQuery => false,
         };
         if !delivered && post.attempt < self.tempo.retries_max {
-            let pause = self.tempo.retry * 2u32.saturating_pow(post.attempt);
+            let pause = self.tempo.retry * 2u32.pow(post.attempt.min(RETRY_DOUBLINGS_MAX));
             self.schedule(now.plus(pause), Event::Send(Post { attempt: post.attempt + 1, ..post }));
         }
     }

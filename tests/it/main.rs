@@ -18,6 +18,7 @@ mod events;
 mod hostile;
 mod keys;
 mod kill;
+mod kill_all;
 mod ledger;
 mod limits;
 mod lists;
