@@ -14,7 +14,12 @@ const FLIPS: usize = 150;
 
 fn data_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = vec![dir.join("head")];
-    files.extend(fs::read_dir(dir.join("db")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()));
+    files.extend(
+        fs::read_dir(dir.join("db"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file()),
+    );
     files.sort();
     files
 }
@@ -63,7 +68,9 @@ fn a_flipped_byte_is_told_or_does_not_matter() {
                     assert!(message.len() > 20, "{name} byte {place}: {message}");
                     told += 1;
                 }
-                Ok(Ok(found)) => assert_eq!(found, head, "{name} byte {place}: another ledger passes as whole"),
+                Ok(Ok(found)) => {
+                    assert_eq!(found, head, "{name} byte {place}: another ledger passes as whole")
+                }
                 Err(_) => panic!("{name} byte {place}: a panic instead of a message"),
             }
         }

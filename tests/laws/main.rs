@@ -8,6 +8,8 @@ mod chained;
 #[cfg(test)]
 mod convergent;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod deterministic;
 #[cfg(test)]
 mod directory;
