@@ -4,6 +4,7 @@ use crate::auth::Keys;
 use crate::clock::{Clock, SystemClock, random_bytes};
 use crate::config::{Account, Config};
 use crate::domain::chain::Hash;
+use crate::domain::time::Time;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
 use crate::http::limits::DoorLimits;
@@ -13,6 +14,7 @@ use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Shared, Task};
+use crate::ingest::session::Sessions;
 use crate::ledger::books::Books;
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::{self, Handle, Published, Rim, Started};
@@ -24,6 +26,7 @@ use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
 use crate::store::meta::{self, DATA_VERSION, Meta};
 use crate::store::sled::{Durability, Sled};
+use crate::store::vault;
 use actix_web::web::Data;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -127,7 +130,15 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
             give_up_after: resolver.give_up_after,
             per_account: usize::try_from(resolver.per_account)?,
         },
-        sessions: Mutex::default(),
+        sessions: Mutex::new(sessions_kept(&dir, &accounts, clock.now())),
+        keep_sessions: {
+            let dir = dir.clone();
+            Box::new(move |kept| {
+                if let Err(error) = vault::save(&dir, kept) {
+                    tracing::warn!(%error, "a renewed session could not be kept; it is renewed again after a restart");
+                }
+            })
+        },
         stamped: Mutex::default(),
     };
     let (tasks, ingest) = start_ingest(shared)?;
@@ -166,6 +177,17 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         app,
         dir,
     })
+}
+
+/// The sessions that were renewed before the last stop.
+fn sessions_kept(dir: &Path, accounts: &Accounts, now: Time) -> Sessions {
+    let mut sessions = Sessions::default();
+    for kept in vault::load(dir) {
+        if let Some(account) = accounts.get(&kept.account) {
+            sessions.restore(account.provider, &account.merchant, kept, now);
+        }
+    }
+    sessions
 }
 
 /// Takes the deliberate fault of a mistaken adapter into account, if one is switched on.

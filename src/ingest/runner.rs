@@ -21,6 +21,7 @@ use crate::ledger::writer::Handle;
 use crate::net::client::Client;
 use crate::providers::provider::{Findings, Incoming, Known, Question, Session, Trouble};
 use crate::store::meta::StoreError;
+use crate::store::vault::Kept;
 use crate::wire::call::{Answer, Call};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,9 @@ const CALLS_PER_RECEIPT_MAX: usize = 64;
 const IDLE: Duration = Duration::from_secs(60);
 /// After trouble with our own store a receipt is tried again so much later.
 const OWN_TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps renewed sessions where a restart finds them.
+pub type KeepSessions = Box<dyn Fn(&[Kept]) + Send + Sync>;
 
 /// What the task is told.
 #[derive(Debug)]
@@ -69,6 +73,8 @@ pub struct Shared {
     pub activity: Arc<Activity>,
     pub policy: Policy,
     pub sessions: Mutex<Sessions>,
+    /// Keeps renewed sessions across restarts.
+    pub keep_sessions: KeepSessions,
     /// The last date of ours that a request was given.
     pub stamped: Mutex<Time>,
 }
@@ -327,7 +333,14 @@ impl Shared {
             Access::LogIn(call) => call,
         };
         let session = self.perform(&call, attempts, |answer| provider.logged_in(merchant, answer)).await?;
-        sessions().opened(&merchant.id, session.clone(), self.clock.now());
+        let kept = {
+            let mut sessions = sessions();
+            let keep = sessions.opened(provider, merchant, session.clone(), self.clock.now());
+            keep.then(|| sessions.kept())
+        };
+        if let Some(kept) = kept {
+            (self.keep_sessions)(&kept);
+        }
         Ok(Some(session))
     }
 

@@ -3,6 +3,7 @@
 use crate::domain::ids::AccountId;
 use crate::domain::time::Time;
 use crate::providers::provider::{Merchant, Provider, Session};
+use crate::store::vault::Kept;
 use crate::wire::call::Call;
 use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,8 @@ pub enum Access {
 struct Held {
     session: Session,
     ends: Time,
+    /// A digest of the configured session that it took the place of, if one is configured.
+    instead_of: Option<String>,
 }
 
 impl Sessions {
@@ -47,9 +50,40 @@ impl Sessions {
         provider.login(merchant, None).map_or(Access::Use(configured), Access::LogIn)
     }
 
-    pub fn opened(&mut self, account: &AccountId, session: Session, now: Time) {
+    /// A login was answered. Says whether the session has to be kept across restarts: where it took the place of a
+    /// configured one, which may not be good for another renewal.
+    pub fn opened(
+        &mut self,
+        provider: &dyn Provider,
+        merchant: &Merchant,
+        session: Session,
+        now: Time,
+    ) -> bool {
         let ends = now.plus(session.lives);
-        self.open.insert(account.clone(), Held { session, ends });
+        let instead_of = provider.first_session(merchant).as_ref().map(digest);
+        let keep = instead_of.is_some();
+        self.open.insert(merchant.id.clone(), Held { session, ends, instead_of });
+        keep
+    }
+
+    /// What has to be kept across restarts.
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = |(account, held): (&AccountId, &Held)| {
+            let (account, token) = (account.clone(), held.session.token.clone());
+            held.instead_of.clone().map(|instead_of| Kept { account, token, ends: held.ends, instead_of })
+        };
+        self.open.iter().filter_map(kept).collect()
+    }
+
+    /// Takes up a session that was kept, if the one it took the place of is still the configured one.
+    pub fn restore(&mut self, provider: &dyn Provider, merchant: &Merchant, kept: Kept, now: Time) {
+        let same = provider.first_session(merchant).as_ref().map(digest).as_ref() == Some(&kept.instead_of);
+        if same && now < kept.ends {
+            let session = Session { token: kept.token, lives: kept.ends.since(now) };
+            self.spent.insert(merchant.id.clone());
+            let held = Held { session, ends: kept.ends, instead_of: Some(kept.instead_of) };
+            self.open.insert(merchant.id.clone(), held);
+        }
     }
 
     /// The provider refused it before its time. One that was opened in the meantime stays.
@@ -61,6 +95,11 @@ impl Sessions {
             self.spent.insert(account.clone());
         }
     }
+}
+
+/// Tells sessions apart without naming them.
+fn digest(session: &Session) -> String {
+    blake3::hash(session.token.expose_secret().as_bytes()).to_hex().to_string()
 }
 
 #[cfg(test)]
@@ -97,6 +136,12 @@ mod tests {
         }
     }
 
+    fn opened(sessions: &mut Sessions, merchant: &Merchant, session: Session, now: Time) {
+        let provider =
+            if merchant.credentials.0.contains_key("client_id") { "gerencianet" } else { "genpag" };
+        sessions.opened(registry::find(provider).unwrap(), merchant, session, now);
+    }
+
     #[test]
     fn a_session_is_opened_used_and_renewed_in_time() {
         let (mut sessions, merchant) = (Sessions::default(), merchant(&["client_id"]));
@@ -104,7 +149,7 @@ mod tests {
         let login = "POST https://provider.example/v1/authorize";
         assert_eq!(at(&sessions, Time(0)), login);
         let lives = Duration::from_secs(600);
-        sessions.opened(&merchant.id, Session { lives, ..session("one") }, Time(0));
+        opened(&mut sessions, &merchant, Session { lives, ..session("one") }, Time(0));
         let margin = Time(0).plus(lives - MARGIN);
         assert_eq!(at(&sessions, Time(margin.0 - 1)), "use one");
         assert_eq!(at(&sessions, margin), login);
@@ -122,13 +167,13 @@ mod tests {
         assert_eq!(at(&sessions, Time(0)), "use access_token");
         sessions.refused(&merchant.id, &session("access_token"));
         assert_eq!(at(&sessions, Time(0)), renewal);
-        sessions.opened(&merchant.id, session("renewed"), Time(0));
+        opened(&mut sessions, &merchant, session("renewed"), Time(0));
         assert_eq!(at(&sessions, Time(0)), "use renewed");
         sessions.refused(&merchant.id, &session("access_token"));
         assert_eq!(at(&sessions, Time(0)), "use renewed", "a late refusal of the first leaves the second");
         sessions.refused(&merchant.id, &session("renewed"));
         assert_eq!(at(&sessions, Time(0)), renewal);
-        sessions.opened(&merchant.id, session("again"), Time(0));
+        opened(&mut sessions, &merchant, session("again"), Time(0));
         assert_eq!(at(&sessions, Time(0).plus(WEEK)), renewal, "not the first again");
     }
 
@@ -137,5 +182,25 @@ mod tests {
         let (mut sessions, merchant) = (Sessions::default(), merchant(&["access_token", "seller_id"]));
         sessions.refused(&merchant.id, &session("access_token"));
         assert_eq!(shown(&sessions, "genpag", &merchant, Time(0)), "use access_token");
+    }
+
+    #[test]
+    fn a_renewed_session_survives_a_restart_until_another_is_configured() {
+        let merchant = merchant(&["access_token", "refresh_token", "seller_id"]);
+        let genpag = registry::find("genpag").unwrap();
+        let mut before = Sessions::default();
+        assert!(before.opened(genpag, &merchant, session("renewed"), Time(0)));
+        let kept = before.kept();
+        assert_eq!(kept.len(), 1);
+        let restored = |merchant: &Merchant, now: Time| {
+            let mut after = Sessions::default();
+            after.restore(genpag, merchant, kept[0].clone(), now);
+            shown(&after, "genpag", merchant, now)
+        };
+        assert_eq!(restored(&merchant, Time(5)), "use renewed");
+        assert_eq!(restored(&merchant, Time(0).plus(WEEK)), "use access_token", "it has ended");
+        let mut other = merchant.clone();
+        other.credentials.0.insert("access_token".to_owned(), vec!["newly-configured".into()]);
+        assert_eq!(restored(&other, Time(5)), "use newly-configured");
     }
 }

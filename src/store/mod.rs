@@ -15,3 +15,4 @@ pub mod orders;
 pub mod receipts;
 pub mod sealed;
 pub mod sled;
+pub mod vault;
