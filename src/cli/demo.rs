@@ -9,7 +9,10 @@ use crate::auth::{Grant, Keys, mint};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::daemon::{self, Daemon};
+use crate::domain::balance::Balances;
 use crate::domain::ids::Seq;
+use crate::domain::money::{Currency, Total};
+use crate::domain::posting::Purpose;
 use crate::ledger::reader::Reader;
 use crate::net::client::Client;
 use crate::sandbox::life::{Life, Tempo};
@@ -34,6 +37,8 @@ const TEMPO: Tempo = Tempo {
 const ONCE_MAX: Duration = Duration::from_secs(58);
 /// Pause between two payments that begin.
 const PACE: Duration = Duration::from_millis(250);
+/// How many entries pass between two lines of sums.
+const SUMS_EVERY: u64 = 25;
 /// Pause before a provider's API fails.
 const CALM: Duration = Duration::from_secs(6);
 /// Pause between two rounds of lives, when the demo goes on.
@@ -176,20 +181,44 @@ async fn settle(stage: &Stage, daemon: &Daemon) -> bool {
     actix_web::rt::time::timeout(ONCE_MAX, rest).await.is_ok()
 }
 
-/// A line an entry, as it is recorded.
+/// A line an entry, as it is recorded, and now and then what all of it adds up to.
 async fn show(reader: Reader) {
     let mut wake = reader.subscribe();
-    let mut next = Seq(1);
+    let (mut next, mut added_up) = (Seq(1), Seq(0));
     loop {
         let Ok((entries, after)) = reader.entries(next, 1000, 1000, |_| true) else { return };
         next = after;
         for stored in &entries {
             println!("{}", line(&EventView::of(&stored.entry, stored.order.as_ref())));
         }
+        if reader.head().0 >= added_up.0 + SUMS_EVERY {
+            let published = reader.published();
+            added_up = published.seq;
+            println!("{}", sums(&published.balances));
+        }
         if next > reader.head() && wake.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// What every account's balances come to together, and that debits equal credits.
+fn sums(balances: &Balances) -> String {
+    let of = |purpose: Purpose| {
+        let own = balances.0.iter().filter(|((ledger_account, _), _)| ledger_account.purpose == purpose);
+        Total(own.map(|(_, sides)| sides.balance().0).sum())
+    };
+    let shown = |purpose: Purpose| of(purpose).show(Currency::BRL);
+    let all = Total(Purpose::ALL.into_iter().map(|purpose| of(purpose).0).sum());
+    format!(
+        "          balances: pending {} + available {} + refunds {} + chargebacks {} + sales {} = {}",
+        shown(Purpose::Pending),
+        shown(Purpose::Available),
+        shown(Purpose::Refunds),
+        shown(Purpose::Chargebacks),
+        shown(Purpose::Sales),
+        all.show(Currency::BRL)
+    )
 }
 
 fn line(event: &EventView) -> String {

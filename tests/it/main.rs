@@ -32,4 +32,5 @@ mod secrets;
 mod stream;
 mod support;
 mod system;
+mod unreachable;
 mod visible;
