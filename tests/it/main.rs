@@ -28,6 +28,7 @@ mod polls;
 mod receipts;
 mod references;
 mod resume;
+mod samples;
 mod secrets;
 mod stream;
 mod support;

@@ -1,12 +1,14 @@
 //! What every area of the suite needs: a real daemon, a simulated bank, a client, and patience with a deadline.
 
 pub mod bank;
+pub mod cases;
 pub mod chain;
 pub mod client;
 pub mod daemon;
 pub mod place;
 pub mod setup;
 pub mod sse;
+pub mod stub;
 
 pub use bank::{Act, Bank};
 pub use client::{ANY, Client, Reply};
