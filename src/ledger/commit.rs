@@ -142,9 +142,10 @@ impl Group<'_> {
         terms: &AccountTerms,
         news: News,
     ) -> Result<(OrderKey, Outcome, Vec<Seq>), Fault> {
-        let key = self.locate(terms, &news.reference, news.provider_ref.as_ref())?;
-        let stored = orders::get(&self.read(), &key)?;
-        let before = evidence::load(&self.read(), &key)?;
+        let (key, stored) = self.locate(terms, &news.reference, news.provider_ref.as_ref())?;
+        // Of an order that is not there nothing is known: the common case, and a scan saved.
+        let known = stored.as_ref().map(|_| evidence::load(&self.read(), &key)).transpose()?;
+        let before = known.unwrap_or_default();
         let mut after = before.clone();
         let cited = Cited::of(&news.piece);
         let asked = news.piece.asked;
@@ -197,30 +198,31 @@ impl Group<'_> {
     }
 
     /// Which order a payment is: by its provider_ref first, then by its reference; a second payment under a reference
-    /// becomes its own order, never a change of the first.
+    /// becomes its own order, never a change of the first. Answers its key, and the order if it is there.
     fn locate(
         &self,
         terms: &AccountTerms,
         reference: &Reference,
         provider_ref: Option<&ProviderRef>,
-    ) -> Result<OrderKey, Fault> {
-        let key = |reference: Reference| OrderKey::new(terms.account.clone(), reference);
-        let Some(provider_ref) = provider_ref else { return Ok(key(reference.clone())) };
+    ) -> Result<(OrderKey, Option<Order>), Fault> {
+        let named = |reference: Reference| -> Result<(OrderKey, Option<Order>), Fault> {
+            let key = OrderKey::new(terms.account.clone(), reference);
+            let order = orders::get(&self.read(), &key)?;
+            Ok((key, order))
+        };
+        let Some(provider_ref) = provider_ref else { return named(reference.clone()) };
         if let Some(known) = orders::by_provider_ref(&self.read(), &terms.account, provider_ref)? {
-            return Ok(key(known));
+            return named(known);
         }
-        let mut name = reference.clone();
+        let mut found = named(reference.clone())?;
         let mut nth = 0;
-        loop {
-            let taken = orders::get(&self.read(), &key(name.clone()))?;
-            let other =
-                taken.and_then(|order| order.provider_ref).is_some_and(|taken| taken != *provider_ref);
-            if !other {
-                return Ok(key(name));
-            }
+        while let (_, Some(Order { provider_ref: Some(taken), .. })) = &found
+            && taken != provider_ref
+        {
             nth += 1;
-            name = reference.derived(provider_ref, nth);
+            found = named(reference.derived(provider_ref, nth))?;
         }
+        Ok(found)
     }
 
     /// An order without a provider_ref takes the first that arrives.

@@ -1,12 +1,13 @@
 //! Entries are gapless and chained, and never change: whatever is altered afterwards, `verify` names it.
 
 use crate::books::{Ledger, key, lives_of, newborn};
+use razao::domain::chain::{self, Body};
 use razao::domain::ids::Seq;
 use razao::ledger::command::{Command, Ruled, RulingRequest};
 use razao::ledger::verify::{Difference, Verified, verify};
 use razao::store::engine::{Batch, Direction, Engine};
 use razao::store::memory::Memory;
-use razao::store::{keys, meta, orders};
+use razao::store::{entries, keys, meta, orders};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -106,6 +107,22 @@ fn anything_derived_that_is_missing_is_seen() {
         whole.apply(&batch).unwrap();
     }
     check(&*whole).unwrap();
+}
+
+#[test]
+fn what_is_hashed_is_rfc_8785() {
+    let engine = ledger_of_many_kinds(6);
+    let head = meta::get(&*engine).unwrap().unwrap().seq;
+    for item in entries::range(&*engine, Seq(1), head) {
+        let (seq, mut stored) = item.unwrap();
+        // Text that JSON has to escape, and text that it must not.
+        let odd = "\u{0} \u{1f} \u{7f} \" \\ / \n \t \u{2028} é 日本 \u{1f9fe}".to_owned();
+        stored.entry.provider_status = Some(odd.clone());
+        stored.entry.details = vec![("a".to_owned(), odd), ("B".to_owned(), String::new())];
+        let own = chain::canonical(&stored.entry).unwrap();
+        let full = serde_json_canonicalizer::to_string(&Body::of(&stored.entry)).unwrap();
+        assert_eq!(own, full, "entry {seq}");
+    }
 }
 
 /// Values that pass their checksum, but say something else: what only the replay can see.
