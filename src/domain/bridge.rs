@@ -190,14 +190,16 @@ impl Span<'_> {
             Kind::Resolution | Kind::Transition => {}
         }
         let came_back = matches!(from, Some(State::Chargeback | State::Refunded));
+        if came_back && after.state != State::Refunded {
+            let reversed = (new.refunds + new.chargebacks) - (old.refunds + old.chargebacks);
+            return self.to.gross_known.map(|_| reversed);
+        }
+        if after.state.has_money() && self.to.gross_known.is_none() {
+            return None;
+        }
         match after.state {
             State::Created if from.is_none() => self.from.registered,
-            _ if came_back && after.state != State::Refunded => {
-                let reversed = (new.refunds + new.chargebacks) - (old.refunds + old.chargebacks);
-                self.to.gross_known.map(|_| reversed)
-            }
             State::Created | State::InAnalysis | State::Expired => (!asset.is_zero()).then_some(asset),
-            _ if self.to.gross_known.is_none() => None,
             State::Paid => Some(after.sums.gross),
             State::Completed => Some(new.available - old.available),
             State::Refunded => Some(new.refunds - old.refunds),

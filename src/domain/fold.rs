@@ -463,8 +463,8 @@ impl Walk {
         let gross = gross_known.filter(|_| paid).unwrap_or_default();
         let refunded = match state {
             State::Refunded => gross,
-            _ if paid => self.refunded.min(gross),
-            _ => Money::ZERO,
+            State::Paid | State::Completed | State::Chargeback => self.refunded.min(gross),
+            State::Created | State::InAnalysis | State::Expired => Money::ZERO,
         };
         let charged_back = if state == State::Chargeback { gross - refunded } else { Money::ZERO };
         let sums = Sums {

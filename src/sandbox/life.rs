@@ -122,7 +122,16 @@ impl Life {
             Life::Duplicates => Delivery::Twice,
             Life::Simultaneous => Delivery::Together,
             Life::OutOfOrder if !nth.is_multiple_of(2) => Delivery::Held(3),
-            _ => Delivery::Plain,
+            Life::OutOfOrder
+            | Life::Happy
+            | Life::Expiry
+            | Life::LatePayment
+            | Life::Refund
+            | Life::PartialRefunds
+            | Life::ChargebackLost
+            | Life::ChargebackWon
+            | Life::Outage
+            | Life::RateLimited => Delivery::Plain,
         };
         let scene = |(what, nth): (Happening, u32)| Scene {
             after: u32::from(nth > 0),

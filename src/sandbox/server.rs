@@ -64,6 +64,8 @@ impl Stage {
             App::new()
                 .app_data(Data::new(stage.clone()))
                 .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+                // A body typed into curl without a header is JSON all the same.
+                .app_data(web::JsonConfig::default().content_type_required(false).content_type(|_| true))
                 .service(
                     web::resource("/lives").route(web::post().to(begin_life)).route(web::get().to(lives)),
                 )
