@@ -33,5 +33,6 @@ mod secrets;
 mod stream;
 mod support;
 mod system;
+mod tls;
 mod unreachable;
 mod visible;
