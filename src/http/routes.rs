@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::{admin, balances, callbacks, discrepancies, entries, events, openapi, orders, receipts, stream};
 use actix_web::Resource;
-use actix_web::web::{ServiceConfig, get, post, put, resource};
+use actix_web::web::{ServiceConfig, get, head, post, put, resource};
 use actix_web::{HttpResponse, ResponseError, web};
 
 /// What faces providers.
@@ -34,8 +34,8 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/discrepancies").route(get().to(discrepancies::list)))
         .service(at("/v1/discrepancies/{id}/resolve").route(post().to(discrepancies::resolve)))
         .service(at("/v1/admin/status").route(get().to(admin::status)))
-        .service(at("/healthz").route(get().to(admin::health)))
-        .service(at("/readyz").route(get().to(admin::ready)))
+        .service(at("/healthz").route(get().to(admin::health)).route(head().to(admin::health)))
+        .service(at("/readyz").route(get().to(admin::ready)).route(head().to(admin::ready)))
         .service(at("/openapi.json").route(get().to(openapi::get)));
 }
 

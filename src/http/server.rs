@@ -1,10 +1,12 @@
 //! Listeners, limits, drain.
 
 use super::app::App;
+use super::problem::Problem;
 use super::routes;
 use actix_cors::Cors;
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::DefaultHeaders;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App as Actix, HttpServer};
 use std::net::TcpListener;
@@ -44,6 +46,7 @@ pub fn run(
                 .app_data(app.clone())
                 .wrap(headers)
                 .wrap(cors(&app.cors_origins))
+                .wrap(from_fn(refuse_other_than_utf8))
                 .configure(|config| configure(config, serves))
                 .default_service(web::to(routes::not_found))
         };
@@ -62,6 +65,17 @@ pub fn run(
     }
     let handles = servers.iter().map(Server::handle).collect();
     Ok((servers, handles))
+}
+
+/// actix reads a path leniently; a name that is not UTF-8 must not become another one.
+async fn refuse_other_than_utf8(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if percent_encoding::percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        return Err(Problem::parameter("the path is not percent-encoded UTF-8").into());
+    }
+    next.call(request).await
 }
 
 /// Which other origins' pages may call the API; without any configured, none.

@@ -124,3 +124,14 @@ async fn dots_lead_nowhere() {
     assert_eq!(names, ["../.."]);
     assert_eq!(bank.lines(), [""; 0]);
 }
+
+#[tokio::test]
+async fn a_path_that_is_not_utf8_names_no_order() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    let body = serde_json::json!({"amount": "1.00", "currency": "BRL"});
+    client.put("/v1/orders/loja-picpay/a%FF", &body).await.problem(400, "invalid-parameter");
+    client.get("/v1/orders/loja-picpay/a%C3").await.problem(400, "invalid-parameter");
+    assert_eq!(client.all("/v1/orders").await.len(), 0);
+}
