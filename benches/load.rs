@@ -8,7 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::float_arithmetic)]
 
 use actix_web::web::{self, Bytes, Data};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -69,6 +70,7 @@ fn main() {
         );
     }
     daemon.report(dir.path(), callbacks);
+    details(&dir.path().join("details"), span);
     let folded = Daemon::start(&dir.path().join("genpag"));
     let events = drive(folded.port, "/callbacks/events", 64, span * if once { 1 } else { 5 });
     println!(
@@ -77,11 +79,70 @@ fn main() {
     );
 }
 
+/// The details call's cost apart: acknowledged, and from the callback to its event on the stream. The provider answers at
+/// once, on loopback.
+fn details(dir: &Path, span: Duration) {
+    let provider = serve(|config| {
+        config.default_service(web::to(|request: HttpRequest| async move {
+            let reference = request.path().split('/').nth(4).unwrap_or_default().to_owned();
+            let body = format!("{{\"referenceId\":\"{reference}\",\"status\":\"paid\",\"summary\":{{\"paid\":129.9,\"refunded\":0}}}}");
+            HttpResponse::Ok().content_type("application/json").body(body)
+        }));
+    });
+    let daemon = Daemon::start_at(dir, provider);
+    let seen: Arc<Mutex<BTreeMap<u64, Instant>>> = Arc::default();
+    let (follower, token, port) = (Arc::clone(&seen), daemon.token(dir), daemon.port);
+    std::thread::spawn(move || follow(port, &token, &follower));
+    let figures = drive(daemon.port, "/callbacks/details", 16, span);
+    let sent = SENT_AT.lock().unwrap().clone();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while seen.lock().unwrap().len() < sent.len() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let seen = seen.lock().unwrap();
+    let mut lags: Vec<Duration> =
+        sent.iter().filter_map(|(number, sent)| Some(*seen.get(number)? - *sent)).collect();
+    lags.sort();
+    assert_eq!(lags.len(), sent.len(), "every callback has its event");
+    let at = |part: usize| lags[(lags.len() - 1) * part / 100];
+    println!(
+        "\nWith a details call each, 16 connections: acknowledged {:.0}/s, p50 {:.1?}, p99 {:.1?}; callback to event p50 {:.1?}, p99 {:.1?}",
+        figures.per_second,
+        figures.p50,
+        figures.p99,
+        at(50),
+        at(99)
+    );
+}
+
+/// Notes when each order's payment comes along the stream.
+fn follow(port: u16, token: &str, seen: &Mutex<BTreeMap<u64, Instant>>) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = format!(
+        "GET /v1/stream?from=1&type=order.paid HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    for line in BufReader::new(stream).lines().map_while(Result::ok).filter(|line| line.starts_with("data: "))
+    {
+        let number =
+            line.split("\"order\":\"PED-").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+        if let Some(number) = number {
+            seen.lock().unwrap().insert(number, Instant::now());
+        }
+    }
+}
+
+/// When callbacks whose events are awaited were sent.
+static SENT_AT: Mutex<BTreeMap<u64, Instant>> = Mutex::new(BTreeMap::new());
+
 static SENT: AtomicU64 = AtomicU64::new(0);
 
 /// A callback as HTTP has it; each names an order of its own.
 fn request(path: &str) -> Vec<u8> {
     let number = SENT.fetch_add(1, Ordering::Relaxed);
+    if path.ends_with("details") {
+        SENT_AT.lock().unwrap().insert(number, Instant::now());
+    }
     let body = if path.ends_with("events") {
         format!(
             "{{\"id\":\"e-{number}\",\"event\":\"PAYMENT.PAID\",\"data\":{{\"id\":\"p-{number}\",\"external_id\":\"PED-{number}\",\
@@ -223,6 +284,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(dir: &Path) -> Daemon {
+        Daemon::start_at(dir, 9)
+    }
+
+    /// With a provider on this port for the account `details`.
+    fn start_at(dir: &Path, provider: u16) -> Daemon {
         std::fs::create_dir_all(dir).unwrap();
         let config = dir.join("config.toml");
         let toml = "[server]\nlisten = \"127.0.0.1:0\"\n[data]\ndir = \"data\"\nmin_free = \"1MiB\"\n[log]\nlevel = \"off\"\n\
@@ -231,7 +297,11 @@ impl Daemon {
                     [accounts.credentials]\npicpay_token = \"token\"\nseller_token = \"seller-token\"\n\
                     [[accounts]]\nid = \"events\"\nprovider = \"genpag\"\nbase_url = \"http://127.0.0.1:9\"\n\
                     [accounts.credentials]\nwebhook_authorization = \"webhook\"\nseller_id = \"s\"\naccess_token = \"a\"\n";
-        std::fs::write(&config, toml).unwrap();
+        let details = format!(
+            "[[accounts]]\nid = \"details\"\nprovider = \"picpay\"\nbase_url = \"http://127.0.0.1:{provider}\"\n\
+             [accounts.credentials]\npicpay_token = \"token\"\nseller_token = \"seller-token\"\n"
+        );
+        std::fs::write(&config, format!("{toml}{details}")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_razao"))
             .args(["--config", config.to_str().unwrap(), "serve"])
             .stdout(Stdio::piped())
@@ -242,6 +312,12 @@ impl Daemon {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect(&line);
         Daemon { child, port }
+    }
+
+    fn token(&self, dir: &Path) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_razao"));
+        command.arg("--config").arg(dir.join("config.toml")).args(["token", "--scope", "events:read"]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
     }
 
     /// What it cost on disk and in memory.
