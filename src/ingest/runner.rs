@@ -15,7 +15,7 @@ use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId};
 use crate::domain::order::Order;
 use crate::domain::receipt::{Attempt, Progress, Receipt};
 use crate::domain::time::Time;
-use crate::ledger::command::{Attempted, Command, News, Record, SubmitError, Then};
+use crate::ledger::command::{Attempted, Command, News, Record, Recorded, Reply, SubmitError, Then};
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
 use crate::net::client::Client;
@@ -242,7 +242,12 @@ impl Shared {
             let news = asked.news;
             let record =
                 Record { terms: account.terms(), news, receipt: None, attempts: Vec::new(), done: true };
-            self.handle.submit_patiently(Command::Record(record)).await?;
+            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
+            if let Reply::Recorded(Recorded { left_out, .. }) = reply
+                && let Some(refusal) = left_out.into_iter().next()
+            {
+                return Err(SubmitError::Refused(refusal).into());
+            }
         }
         match asked.failure {
             Some(failure) => {

@@ -145,6 +145,8 @@ pub enum RegistrationNews {
 pub struct Recorded {
     pub orders: Vec<(OrderKey, Outcome)>,
     pub entries: Vec<Seq>,
+    /// Why pieces were left out of the ledger, if any were: their receipt counts as failed, so that it is seen.
+    pub left_out: Vec<Refusal>,
 }
 
 /// Why a command changed nothing. The books are as they were.

@@ -129,7 +129,8 @@ impl Group<'_> {
                     recorded.entries.extend(seqs);
                 }
                 Err(Fault::Refused(refusal)) => {
-                    tracing::error!(account = %terms.account, %refusal, "evidence left out")
+                    tracing::error!(account = %terms.account, %refusal, "evidence left out");
+                    recorded.left_out.push(refusal);
                 }
                 Err(fault) => return Err(fault),
             }
@@ -407,6 +408,43 @@ fn note_recorded(receipt: &mut Receipt, recorded: &Recorded, done: bool) {
     receipt.entries.extend(recorded.entries.iter().take(entries_room));
     if done {
         let strongest = recorded.orders.iter().map(|(_, outcome)| *outcome).max();
-        receipt.progress = Progress::Done(strongest.unwrap_or(Outcome::Ignored));
+        receipt.progress = match recorded.left_out.first() {
+            Some(refusal) => Progress::Failed { reason: refusal.to_string() },
+            None => Progress::Done(strongest.unwrap_or(Outcome::Ignored)),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::AccountId;
+
+    #[test]
+    fn a_receipt_whose_evidence_was_left_out_has_failed_and_says_why() {
+        let key = OrderKey::new(AccountId::parse("loja").unwrap(), Reference::parse("PED-1").unwrap());
+        let mut receipt = Receipt {
+            id: ReceiptId(1),
+            account: key.account.clone(),
+            received_at: Time(0),
+            answer_status: 200,
+            content_type: None,
+            body_bytes: 0,
+            progress: Progress::Pending,
+            first_tried: None,
+            attempts: Vec::new(),
+            attempts_count: 0,
+            failures: 0,
+            not_found_count: 0,
+            evidence: Vec::new(),
+            entries: Vec::new(),
+        };
+        let left_out = vec![Refusal::NoWay("no legal way".to_owned())];
+        let recorded = Recorded { orders: vec![(key, Outcome::Applied)], entries: vec![Seq(3)], left_out };
+        note_recorded(&mut receipt, &recorded, true);
+        assert_eq!(receipt.progress, Progress::Failed { reason: "no legal way".to_owned() });
+        assert_eq!(receipt.entries, [Seq(3)], "what the other pieces led to is noted all the same");
+        note_recorded(&mut receipt, &Recorded { left_out: Vec::new(), ..recorded }, true);
+        assert_eq!(receipt.progress, Progress::Done(Outcome::Applied));
     }
 }
