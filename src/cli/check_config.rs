@@ -1,6 +1,6 @@
 //! Every problem of the configuration with its key.
 
-use super::End;
+use super::{End, say};
 use crate::auth::Keys;
 use crate::config;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub fn run(path: &Path) -> End {
     {
         return report(&problems.to_string());
     }
-    println!("{}: {} account(s), no problems", path.display(), config.accounts.len());
+    say(format_args!("{}: {} account(s), no problems", path.display(), config.accounts.len()));
     End::Success
 }
 

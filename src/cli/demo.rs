@@ -4,7 +4,7 @@
 
 use super::args::DemoOptions;
 use super::stage::{self, Cast};
-use super::{End, usage};
+use super::{End, say, usage};
 use crate::auth::{Grant, Keys, mint};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
@@ -82,7 +82,7 @@ async fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
         if !quiet {
             eprintln!("razao: the demo did not come to rest in time");
         }
-        println!("data directory: {}", dir.join("data").display());
+        say(format_args!("data directory: {}", dir.join("data").display()));
         quiet && agreed
     } else {
         tokio::select! {
@@ -123,13 +123,13 @@ fn token(config: &Config) -> anyhow::Result<String> {
 }
 
 fn greet(dir: &Path, api: &str, token: &str, cast: &Cast) -> anyhow::Result<()> {
-    println!("Razão at {api}, {} simulated providers, data in {}", cast.len(), dir.display());
-    println!("Try, in another terminal:");
-    println!("  curl -s -H 'Authorization: Bearer {token}' {api}/v1/orders");
-    println!("  curl -s -H 'Authorization: Bearer {token}' {api}/v1/balances");
-    println!("  curl -sN -H 'Authorization: Bearer {token}' '{api}/v1/stream?from=1'");
-    println!();
-    std::io::stdout().flush()?;
+    say(format_args!("Razão at {api}, {} simulated providers, data in {}", cast.len(), dir.display()));
+    say(format_args!("Try, in another terminal:"));
+    say(format_args!("  curl -s -H 'Authorization: Bearer {token}' {api}/v1/orders"));
+    say(format_args!("  curl -s -H 'Authorization: Bearer {token}' {api}/v1/balances"));
+    say(format_args!("  curl -sN -H 'Authorization: Bearer {token}' '{api}/v1/stream?from=1'"));
+    say("");
+    drop(std::io::stdout().flush());
     Ok(())
 }
 
@@ -189,12 +189,12 @@ async fn show(reader: Reader) {
         let Ok((entries, after)) = reader.entries(next, 1000, 1000, |_| true) else { return };
         next = after;
         for stored in &entries {
-            println!("{}", line(&EventView::of(&stored.entry, stored.order.as_ref())));
+            say(format_args!("{}", line(&EventView::of(&stored.entry, stored.order.as_ref()))));
         }
         if reader.head().0 >= added_up.0 + SUMS_EVERY {
             let published = reader.published();
             added_up = published.seq;
-            println!("{}", sums(&published.balances));
+            say(format_args!("{}", sums(&published.balances)));
         }
         if next > reader.head() && wake.changed().await.is_err() {
             return;

@@ -13,6 +13,7 @@ mod verify;
 use args::{Arguments, Command};
 use clap::Parser;
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -51,6 +52,11 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints a line for whoever still reads. A reader that went away (`| head`) is no reason to end, let alone to panic.
+fn say(line: impl Display) {
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 /// An error as one line.

@@ -2,7 +2,7 @@
 
 use super::args::SandboxOptions;
 use super::stage::Cast;
-use super::{End, usage};
+use super::{End, say, usage};
 use crate::clock::SystemClock;
 use crate::config::units;
 use crate::net::client::Client;
@@ -34,23 +34,23 @@ async fn sandbox(options: &SandboxOptions) -> anyhow::Result<()> {
     let address = format!("http://{}", listener.local_addr()?);
     let cast = Cast::of(&stage, "sandbox", &address);
     cast.aim(&stage, options.daemon.trim_end_matches('/'));
-    println!("# Simulated providers at {address}; their callbacks go to {}.", options.daemon);
-    println!("# Put this into config.toml:");
-    println!("{}", cast.toml());
-    println!(
+    say(format_args!("# Simulated providers at {address}; their callbacks go to {}.", options.daemon));
+    say(format_args!("# Put this into config.toml:"));
+    say(format_args!("{}", cast.toml()));
+    say(format_args!(
         "# Begin a life: happy, expiry, late-payment, refund, partial-refunds, chargeback-lost, chargeback-won,"
-    );
-    println!(
+    ));
+    say(format_args!(
         "# duplicates, simultaneous, out-of-order, outage or rate-limited. GET {address}/lives lists what is true."
-    );
+    ));
     if let Some(player) = cast.players().next() {
         let body = format!(
             "{{\"provider\":\"{}\",\"life\":\"happy\",\"reference\":\"PED-1\",\"cents\":12990}}",
             player.provider
         );
-        println!("#   curl -s {address}/lives -H 'Content-Type: application/json' -d '{body}'");
+        say(format_args!("#   curl -s {address}/lives -H 'Content-Type: application/json' -d '{body}'"));
     }
-    std::io::stdout().flush()?;
+    drop(std::io::stdout().flush());
     let client = Client::new(Duration::from_secs(10))?;
     let serving = actix_web::rt::spawn(stage.serve(listener)?);
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Runs the daemon until SIGTERM or Ctrl-C.
 
-use super::{End, usage};
+use super::{End, say, usage};
 use crate::config::{self, Config};
 use crate::store::directory::OpenError;
 use crate::{daemon, telemetry};
@@ -32,11 +32,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let daemon = daemon::start(config)?;
-    println!("listening on {}://{}", daemon.scheme, daemon.address);
+    say(format_args!("listening on {}://{}", daemon.scheme, daemon.address));
     if let Some(address) = daemon.callback_address {
-        println!("callbacks on {}://{address}", daemon.scheme);
+        say(format_args!("callbacks on {}://{address}", daemon.scheme));
     }
-    std::io::stdout().flush()?;
+    drop(std::io::stdout().flush());
     daemon
         .run(async move {
             loop {

@@ -1,6 +1,7 @@
 //! What demo and sandbox share: one account per simulated provider, its registration by HTTP, and the comparison of what
 //! the ledger says with what the sandbox knows.
 
+use super::say;
 use crate::net::client::Client;
 use crate::sandbox::life::{Life, Truth};
 use crate::sandbox::persona::reais;
@@ -126,20 +127,20 @@ pub async fn compare(
 ) -> anyhow::Result<bool> {
     let known: Vec<Ordered> = stage.world().orders().cloned().collect();
     let mut differing = 0;
-    println!(
+    say(format_args!(
         "\n{:<18} {:<20} {:<12} {:>9} {:>9} {:>12}",
         "account", "order", "state", "gross", "refunded", "charged back"
-    );
+    ));
     for player in cast.players() {
         let own: Vec<&Ordered> = known.iter().filter(|ordered| ordered.provider == player.provider).collect();
         for ordered in &own {
             let path = format!("/v1/orders/{}/{}", player.account, segment(&ordered.reference));
             let order = read(client, api, token, &path).await.with_context(|| ordered.reference.clone())?;
             let (found, expected) = (seen(&order), told(&ordered.truth));
-            println!(
+            say(format_args!(
                 "{:<18} {:<20} {:<12} {:>9} {:>9} {:>12}",
                 player.account, ordered.reference, found.0, found.1, found.2, found.3
-            );
+            ));
             if found != expected {
                 differing += 1;
                 eprintln!(
@@ -150,7 +151,7 @@ pub async fn compare(
         }
         differing += compare_balances(client, api, token, player, &own).await?;
     }
-    println!("\n{} orders, {differing} differences", known.len());
+    say(format_args!("\n{} orders, {differing} differences", known.len()));
     Ok(differing == 0)
 }
 

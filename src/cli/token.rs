@@ -1,7 +1,7 @@
 //! A signed token. Needs the configuration and the key alone; never opens the database.
 
 use super::args::TokenOptions;
-use super::{End, usage};
+use super::{End, say, usage};
 use crate::auth::Keys;
 use crate::auth::{Grant, mint};
 use crate::clock::{Clock, SystemClock};
@@ -12,7 +12,7 @@ use std::path::Path;
 pub fn run(path: &Path, options: &TokenOptions) -> End {
     match token(path, options) {
         Ok(token) => {
-            println!("{token}");
+            say(format_args!("{token}"));
             End::Success
         }
         Err(error) => usage(error),

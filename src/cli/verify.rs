@@ -1,7 +1,7 @@
 //! Replays the whole ledger, and names the first difference.
 
 use super::args::VerifyOptions;
-use super::{End, usage};
+use super::{End, say, usage};
 use crate::config;
 use crate::daemon;
 use crate::ledger::verify::{Difference, Verified, verify};
@@ -60,8 +60,8 @@ fn progress(terminal: bool, done: u64, all: u64) {
 fn report(verified: &Verified, begun: Instant) {
     let millis = begun.elapsed().as_millis().max(1);
     let per_second = u128::from(verified.entries) * 1000 / millis;
-    println!(
+    say(format_args!(
         "ok: {} entries, {} orders, {} receipts; head {}; {per_second} entries/s",
         verified.entries, verified.orders, verified.receipts, verified.head
-    );
+    ));
 }

@@ -228,3 +228,26 @@ async fn a_database_that_vanished_is_not_taken_for_a_new_one() {
         assert!(output.stdout.is_empty() || command == "verify", "{}", both(&output));
     }
 }
+
+/// A reader that goes away, as `| head -1` does, ends nothing: the simulated providers go on.
+#[test]
+fn a_closed_pipe_ends_nothing() {
+    use std::io::{BufRead, BufReader};
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_razao"))
+        .args(["sandbox", "--listen", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::with_capacity(1, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let port: u16 =
+        first.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(';').next()?.parse().ok()).unwrap();
+    let served = crate::support::wait_for(std::time::Duration::from_secs(10), "the providers' API", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    drop(served);
+    assert_eq!(child.try_wait().unwrap(), None, "it ended with its reader");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
