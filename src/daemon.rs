@@ -4,7 +4,6 @@ use crate::auth::Keys;
 use crate::clock::{Clock, SystemClock, random_bytes};
 use crate::config::{Account, Config};
 use crate::domain::chain::Hash;
-use crate::domain::time::Time;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
 use crate::http::limits::DoorLimits;
@@ -12,8 +11,9 @@ use crate::http::server::{self, Serves};
 use crate::http::tls;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
+use crate::ingest::desk::Desk;
 use crate::ingest::resolve::Policy;
-use crate::ingest::runner::{self, Shared, Task};
+use crate::ingest::runner::{self, Task};
 use crate::ingest::session::Sessions;
 use crate::ledger::books::Books;
 use crate::ledger::reader::Reader;
@@ -117,9 +117,9 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let accounts = Accounts::new(config.accounts.into_iter().map(with_faults).collect());
     let activity = Arc::new(Activity::default());
     let resolver = &config.resolver;
-    let shared = Shared {
+    let desk = Desk {
         accounts: accounts.clone(),
-        client: Client::new(resolver.timeout)?,
+        calls: Box::new(Client::new(resolver.timeout)?),
         clock: Arc::clone(&clock),
         handle: handle.clone(),
         reader: reader.clone(),
@@ -130,7 +130,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
             give_up_after: resolver.give_up_after,
             per_account: usize::try_from(resolver.per_account)?,
         },
-        sessions: Mutex::new(sessions_kept(&dir, &accounts, clock.now())),
+        sessions: Mutex::new(Sessions::restored(&accounts, vault::load(&dir), clock.now())),
         keep_sessions: {
             let dir = dir.clone();
             Box::new(move |kept| {
@@ -141,7 +141,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         },
         stamped: Mutex::default(),
     };
-    let (tasks, ingest) = start_ingest(shared)?;
+    let (tasks, ingest) = start_ingest(desk)?;
     let (drain, draining) = watch::channel(false);
     let app = Data::new(App {
         accounts,
@@ -179,17 +179,6 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     })
 }
 
-/// The sessions that were renewed before the last stop.
-fn sessions_kept(dir: &Path, accounts: &Accounts, now: Time) -> Sessions {
-    let mut sessions = Sessions::default();
-    for kept in vault::load(dir) {
-        if let Some(account) = accounts.get(&kept.account) {
-            sessions.restore(account.provider, &account.merchant, kept, now);
-        }
-    }
-    sessions
-}
-
 /// Takes the deliberate fault of a mistaken adapter into account, if one is switched on.
 fn with_faults(account: Account) -> Account {
     if faults::mistaken(account.provider.spec().id) {
@@ -218,11 +207,11 @@ fn bind(config: &Config) -> anyhow::Result<Listeners> {
 }
 
 /// Ingest has a thread and a runtime of its own: it goes on while HTTP workers are busy, and ends after them.
-fn start_ingest(shared: Shared) -> anyhow::Result<(mpsc::UnboundedSender<Task>, JoinHandle<()>)> {
+fn start_ingest(desk: Desk) -> anyhow::Result<(mpsc::UnboundedSender<Task>, JoinHandle<()>)> {
     let (tasks, inbox) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        if let Err(why) = runtime.block_on(runner::run(Arc::new(shared), inbox)) {
+        if let Err(why) = runtime.block_on(runner::run(Arc::new(desk), inbox)) {
             tracing::error!(%why, "callbacks are no longer processed; restart the daemon");
         }
         runtime.shutdown_background();

@@ -2,8 +2,8 @@
 
 use crate::auth::Denied;
 use crate::domain::ids::IdError;
+use crate::ingest::desk::PollError;
 use crate::ingest::receive::Rejection;
-use crate::ingest::runner::PollError;
 use crate::ledger::command::{Refusal, SubmitError};
 use crate::store::meta::StoreError;
 use actix_web::http::StatusCode;

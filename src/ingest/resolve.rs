@@ -40,6 +40,15 @@ pub enum Failure {
     NoAnswer(String),
 }
 
+/// What came of a receipt that was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    pub account: AccountId,
+    /// It has to be processed again then.
+    pub again: Option<(ReceiptId, Time)>,
+    pub pause_until: Option<Time>,
+}
+
 pub struct Resolver {
     policy: Policy,
     lanes: BTreeMap<AccountId, Lane>,
@@ -70,7 +79,7 @@ impl Resolver {
         lane.waiting.insert((due, id));
     }
 
-    /// The next receipt to process now, accounts taking turns. Whoever takes it calls [`Resolver::finished`].
+    /// The next receipt to process now, accounts taking turns. Whoever takes it calls [`Resolver::ended`].
     pub fn next(&mut self, now: Time) -> Option<(AccountId, ReceiptId)> {
         let account = self.turn(now)?;
         let lane = self.lanes.get_mut(&account)?;
@@ -95,14 +104,25 @@ impl Resolver {
         self.lanes.values().filter_map(|lane| lane.next_due(self.policy.per_account)).min()
     }
 
-    pub fn finished(&mut self, account: &AccountId) {
+    /// A receipt that was taken is seen to, for now or for good.
+    pub fn ended(&mut self, ended: Ended) {
+        self.finished(&ended.account);
+        if let Some((id, due)) = ended.again {
+            self.enqueue(ended.account.clone(), id, due);
+        }
+        if let Some(until) = ended.pause_until {
+            self.pause(&ended.account, until);
+        }
+    }
+
+    fn finished(&mut self, account: &AccountId) {
         if let Some(lane) = self.lanes.get_mut(account) {
             lane.under_way = lane.under_way.saturating_sub(1);
         }
     }
 
     /// The provider asked for a pause: nothing of this account is asked until then.
-    pub fn pause(&mut self, account: &AccountId, until: Time) {
+    fn pause(&mut self, account: &AccountId, until: Time) {
         let lane = self.lanes.entry(account.clone()).or_default();
         lane.paused_until = lane.paused_until.max(until);
     }

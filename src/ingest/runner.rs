@@ -1,42 +1,16 @@
-//! The I/O of ingest: takes what is due, performs the call, hands the answer back, submits what came of it.
+//! The loop of ingest: takes what is due, lets the [`Desk`] see to it, sleeps until more is.
 //!
-//! One task owns the [`Resolver`]; each call runs in a task of its own. All of it may die at any moment: what is due
-//! stands in the store, and asking again is harmless.
+//! One task owns the resolver; each receipt and each poll runs in a task of its own.
 
-use super::accounts::Accounts;
-use super::activity::Activity;
-use super::resolve::{self, Failure, Policy, Resolver};
-use super::session::{Access, Sessions};
-use super::translate::{self, Context};
-use crate::clock::Clock;
-use crate::config::Account;
-use crate::domain::evidence::Source;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId};
-use crate::domain::order::Order;
-use crate::domain::receipt::{Attempt, Progress, Receipt};
-use crate::domain::time::Time;
-use crate::ledger::command::{Attempted, Command, News, Record, Recorded, Reply, SubmitError, Then};
-use crate::ledger::reader::Reader;
-use crate::ledger::writer::Handle;
-use crate::net::client::Client;
-use crate::providers::provider::{Findings, Incoming, Known, Question, Session, Trouble};
+use super::desk::{Desk, PollError};
+use crate::domain::ids::{AccountId, OrderKey, ReceiptId};
 use crate::store::meta::StoreError;
-use crate::store::vault::Kept;
-use crate::wire::call::{Answer, Call};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// One callback leads to at most so many calls.
-const CALLS_PER_RECEIPT_MAX: usize = 64;
 /// How long the task sleeps when nothing is due; new work wakes it.
 const IDLE: Duration = Duration::from_secs(60);
-/// After trouble with our own store a receipt is tried again so much later.
-const OWN_TROUBLE_PAUSE: Duration = Duration::from_secs(5);
-
-/// Keeps renewed sessions where a restart finds them.
-pub type KeepSessions = Box<dyn Fn(&[Kept]) + Send + Sync>;
 
 /// What the task is told.
 #[derive(Debug)]
@@ -47,353 +21,27 @@ pub enum Task {
     Poll { key: OrderKey, answer: oneshot::Sender<Result<(), PollError>> },
 }
 
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PollError {
-    #[error("there is no such order")]
-    NoSuchOrder,
-    #[error(
-        "the provider has no query for what is known of this order; its next callback will bring the news"
-    )]
-    NotPollable,
-    #[error("the provider could not be asked: {0}")]
-    Provider(Failure),
-    #[error("{0}")]
-    Ledger(#[from] SubmitError),
-    #[error("{0}")]
-    Store(#[from] StoreError),
-}
-
-/// Everything that calls need; shared by their tasks.
-pub struct Shared {
-    pub accounts: Accounts,
-    pub client: Client,
-    pub clock: Arc<dyn Clock>,
-    pub handle: Handle,
-    pub reader: Reader,
-    pub activity: Arc<Activity>,
-    pub policy: Policy,
-    pub sessions: Mutex<Sessions>,
-    /// Keeps renewed sessions across restarts.
-    pub keep_sessions: KeepSessions,
-    /// The last date of ours that a request was given.
-    pub stamped: Mutex<Time>,
-}
-
-/// A call's task has ended.
-struct Ended {
-    account: AccountId,
-    again: Option<(ReceiptId, Time)>,
-    pause_until: Option<Time>,
-}
-
-pub async fn run(shared: Arc<Shared>, mut tasks: mpsc::UnboundedReceiver<Task>) -> Result<(), StoreError> {
-    let mut resolver = Resolver::new(shared.policy);
-    for receipt in shared.reader.unprocessed()? {
-        let due = match receipt.progress {
-            Progress::Retrying { next_at } => next_at,
-            Progress::Pending | Progress::Done(_) | Progress::Failed { .. } => receipt.received_at,
-        };
-        resolver.enqueue(receipt.account, receipt.id, due);
-    }
+pub async fn run(desk: Arc<Desk>, mut tasks: mpsc::UnboundedReceiver<Task>) -> Result<(), StoreError> {
+    let mut resolver = desk.resolver()?;
     let (ended, mut endings) = mpsc::unbounded_channel();
     loop {
-        let now = shared.clock.now();
+        let now = desk.clock.now();
         while let Some((account, id)) = resolver.next(now) {
-            tokio::spawn(process(Arc::clone(&shared), account, id, ended.clone()));
+            let (desk, ended) = (Arc::clone(&desk), ended.clone());
+            tokio::spawn(async move { drop(ended.send(desk.process(account, id).await)) });
         }
         let pause = resolver.due().map_or(IDLE, |due| due.since(now)).min(IDLE);
         tokio::select! {
             task = tasks.recv() => match task {
                 Some(Task::Process { account, id }) => resolver.enqueue(account, id, now),
                 Some(Task::Poll { key, answer }) => {
-                    let shared = Arc::clone(&shared);
-                    tokio::spawn(async move { drop(answer.send(shared.poll(&key).await)) });
+                    let desk = Arc::clone(&desk);
+                    tokio::spawn(async move { drop(answer.send(desk.poll(&key).await)) });
                 }
                 None => return Ok(()),
             },
-            Some(ended) = endings.recv() => {
-                resolver.finished(&ended.account);
-                if let Some((id, due)) = ended.again {
-                    resolver.enqueue(ended.account.clone(), id, due);
-                }
-                if let Some(until) = ended.pause_until {
-                    resolver.pause(&ended.account, until);
-                }
-            }
+            Some(ended) = endings.recv() => resolver.ended(ended),
             () = tokio::time::sleep(pause) => {}
         }
-    }
-}
-
-async fn process(
-    shared: Arc<Shared>,
-    account: AccountId,
-    id: ReceiptId,
-    ended: mpsc::UnboundedSender<Ended>,
-) {
-    let (again, pause_until) = match shared.resolve(&account, id).await {
-        Ok(Resolved { again, pause_until }) => (again.map(|due| (id, due)), pause_until),
-        Err(why) => {
-            tracing::warn!(%account, receipt = %id, %why, "a callback could not be processed yet");
-            (Some((id, shared.clock.now().plus(OWN_TROUBLE_PAUSE))), None)
-        }
-    };
-    drop(ended.send(Ended { account, again, pause_until }));
-}
-
-#[derive(Default)]
-struct Resolved {
-    again: Option<Time>,
-    pause_until: Option<Time>,
-}
-
-/// What asking came to: evidence so far, the calls made, and the failure that ended it.
-struct Asked {
-    news: Vec<News>,
-    attempts: Vec<Attempt>,
-    failure: Option<Failure>,
-}
-
-impl Shared {
-    async fn resolve(&self, account_id: &AccountId, id: ReceiptId) -> Result<Resolved, PollError> {
-        let Some(receipt) = self.reader.receipt(id)? else { return Ok(Resolved::default()) };
-        if !receipt.progress.is_open() {
-            return Ok(Resolved::default());
-        }
-        let Some(account) = self.accounts.get(account_id) else {
-            return self
-                .end(id, Then::GiveUp { reason: "its account is no longer configured".to_owned() })
-                .await;
-        };
-        let Some(body) = self.reader.body(id)? else {
-            return self.end(id, Then::GiveUp { reason: "its body was erased".to_owned() }).await;
-        };
-        let query = body.query.as_ref().and_then(|query| std::str::from_utf8(&query.0).ok());
-        let content_type = receipt.content_type.as_deref();
-        let incoming = Incoming { headers: &[], content_type, query, body: &body.bytes.0 };
-        let notice = match account.provider.hear(&account.merchant, &incoming) {
-            Ok(notice) => notice,
-            Err(unreadable) => return self.end(id, Then::GiveUp { reason: unreadable.to_string() }).await,
-        };
-        let own = Context {
-            source: Source::Callback,
-            receipt: Some(id),
-            asked: None,
-            received_at: receipt.received_at,
-            now: self.clock.now(),
-        };
-        let mut news = translate::news(notice.findings, own);
-        let asked = self.ask_all(account, notice.questions, Source::Details, Some(&receipt)).await?;
-        news.extend(asked.news);
-        self.record(account, &receipt, news, asked.attempts, asked.failure).await
-    }
-
-    /// Hands evidence to the ledger, and notes on the receipt how it went.
-    async fn record(
-        &self,
-        account: &Account,
-        receipt: &Receipt,
-        news: Vec<News>,
-        attempts: Vec<Attempt>,
-        failure: Option<Failure>,
-    ) -> Result<Resolved, PollError> {
-        let now = self.clock.now();
-        let (id, terms) = (receipt.id, account.terms());
-        let Some(failure) = failure else {
-            let record = Record { terms, news, receipt: Some(id), attempts, done: true };
-            self.handle.submit_patiently(Command::Record(record)).await?;
-            self.activity.success(&account.merchant.id, now);
-            return Ok(Resolved::default());
-        };
-        if !news.is_empty() {
-            let record = Record { terms, news, receipt: Some(id), attempts: Vec::new(), done: false };
-            self.handle.submit_patiently(Command::Record(record)).await?;
-        }
-        let then = resolve::after(&self.policy, receipt, &failure, now);
-        self.activity.error(&account.merchant.id, now, failure.to_string());
-        tracing::info!(account = %account.merchant.id, receipt = %id, %failure, ?then, "details call failed");
-        let again = match &then {
-            Then::Retry { next_at } => Some(*next_at),
-            Then::GiveUp { .. } | Then::Ignored => None,
-        };
-        let attempted = Attempted { receipt: id, attempts, not_found: failure.is_not_found(), then };
-        self.handle.submit_patiently(Command::NoteAttempt(attempted)).await?;
-        Ok(Resolved { again, pause_until: failure.retry_after().map(|pause| now.plus(pause)) })
-    }
-
-    async fn end(&self, receipt: ReceiptId, then: Then) -> Result<Resolved, PollError> {
-        let attempted = Attempted { receipt, attempts: Vec::new(), not_found: false, then };
-        self.handle.submit_patiently(Command::NoteAttempt(attempted)).await?;
-        Ok(Resolved::default())
-    }
-
-    /// Asks the provider about one order now.
-    pub async fn poll(&self, key: &OrderKey) -> Result<(), PollError> {
-        let order = self.reader.order(key)?.ok_or(PollError::NoSuchOrder)?;
-        let account = self.accounts.get(&key.account).ok_or(PollError::NotPollable)?;
-        let known = Known {
-            reference: &order.key.reference,
-            provider_ref: order.provider_ref.as_ref(),
-            token: order.token.as_ref(),
-        };
-        let question = account.provider.poll(known).ok_or(PollError::NotPollable)?;
-        let asked = self.ask_all(account, vec![question], Source::Poll, None).await?;
-        if !asked.news.is_empty() {
-            let news = asked.news;
-            let record =
-                Record { terms: account.terms(), news, receipt: None, attempts: Vec::new(), done: true };
-            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
-            if let Reply::Recorded(Recorded { left_out, .. }) = reply
-                && let Some(refusal) = left_out.into_iter().next()
-            {
-                return Err(SubmitError::Refused(refusal).into());
-            }
-        }
-        match asked.failure {
-            Some(failure) => {
-                self.activity.error(&key.account, self.clock.now(), failure.to_string());
-                Err(PollError::Provider(failure))
-            }
-            None => {
-                self.activity.success(&key.account, self.clock.now());
-                Ok(())
-            }
-        }
-    }
-
-    /// Asks questions and those that their answers leave open, until one fails.
-    async fn ask_all(
-        &self,
-        account: &Account,
-        questions: Vec<Question>,
-        source: Source,
-        receipt: Option<&Receipt>,
-    ) -> Result<Asked, StoreError> {
-        let mut open = VecDeque::from(questions);
-        let mut asked = Asked { news: Vec::new(), attempts: Vec::new(), failure: None };
-        while let Some(question) = open.pop_front() {
-            if asked.attempts.len() >= CALLS_PER_RECEIPT_MAX {
-                let what = format!("more than {CALLS_PER_RECEIPT_MAX} calls would be needed");
-                asked.failure = Some(Failure::Provider(Trouble::Broken(what)));
-                break;
-            }
-            let sent = self.stamp(account, &question)?;
-            match self.ask(account, &question, &mut asked.attempts).await {
-                Ok(Findings { findings, questions }) => {
-                    let context = Context {
-                        source,
-                        receipt: receipt.map(|receipt| receipt.id),
-                        asked: Some(sent),
-                        received_at: receipt.map_or(sent, |receipt| receipt.received_at),
-                        now: self.clock.now(),
-                    };
-                    asked.news.extend(translate::news(findings, context));
-                    open.extend(questions);
-                }
-                Err(failure) => {
-                    asked.failure = Some(failure);
-                    break;
-                }
-            }
-        }
-        Ok(asked)
-    }
-
-    /// One question, within a session where the provider wants one; a refused session is renewed once.
-    async fn ask(
-        &self,
-        account: &Account,
-        question: &Question,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Findings, Failure> {
-        let (provider, merchant) = (account.provider, &account.merchant);
-        let mut renewed = false;
-        loop {
-            let session = self.session(account, attempts).await?;
-            let call = provider.ask(merchant, session.as_ref(), question);
-            let read = |answer: &Answer| provider.read(merchant, question, answer);
-            match (self.perform(&call, attempts, read).await, session) {
-                (Err(Failure::Provider(Trouble::Credentials { .. })), Some(session))
-                    if !renewed && provider.login(merchant, Some(&session)).is_some() =>
-                {
-                    let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-                    sessions.refused(&merchant.id, &session);
-                    renewed = true;
-                }
-                (result, _) => return result,
-            }
-        }
-    }
-
-    async fn session(
-        &self,
-        account: &Account,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Option<Session>, Failure> {
-        let (provider, merchant) = (account.provider, &account.merchant);
-        let sessions = || self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let access = sessions().access(provider, merchant, self.clock.now());
-        let call = match access {
-            Access::Use(session) => return Ok(session),
-            Access::LogIn(call) => call,
-        };
-        let session = self.perform(&call, attempts, |answer| provider.logged_in(merchant, answer)).await?;
-        let kept = {
-            let mut sessions = sessions();
-            let keep = sessions.opened(provider, merchant, session.clone(), self.clock.now());
-            keep.then(|| sessions.kept())
-        };
-        if let Some(kept) = kept {
-            (self.keep_sessions)(&kept);
-        }
-        Ok(Some(session))
-    }
-
-    /// Performs a call, reads its answer, and notes both as an attempt.
-    async fn perform<T>(
-        &self,
-        call: &Call,
-        attempts: &mut Vec<Attempt>,
-        read: impl FnOnce(&Answer) -> Result<T, Trouble>,
-    ) -> Result<T, Failure> {
-        let at = self.clock.now();
-        let answered = self.client.perform(call).await;
-        let status = answered.as_ref().ok().map(|answer| answer.status);
-        let result = match answered {
-            Ok(answer) => read(&answer).map_err(Failure::Provider),
-            Err(error) => Err(Failure::NoAnswer(error.to_string())),
-        };
-        let millis = self.clock.now().since(at).as_millis();
-        attempts.push(Attempt {
-            at,
-            duration_ms: u32::try_from(millis).unwrap_or(u32::MAX),
-            status,
-            error: result.as_ref().err().map(|failure| failure.to_string()),
-        });
-        result
-    }
-
-    /// The date of a request that is about to be sent: after everything known of its order, and after every other date
-    /// of ours.
-    fn stamp(&self, account: &Account, question: &Question) -> Result<Time, StoreError> {
-        let newest = self.order_asked(account, question)?.and_then(|order| order.newest);
-        let published = self.reader.published().stamp;
-        let mut last = self.stamped.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = newest.map_or(Time(0), Time::next).max(published.next()).max(last.next());
-        *last = self.clock.now().max(after);
-        Ok(*last)
-    }
-
-    /// The order that a question is about, where it names one that is known.
-    fn order_asked(&self, account: &Account, question: &Question) -> Result<Option<Order>, StoreError> {
-        let id = &account.merchant.id;
-        let (provider_ref, reference) = match question {
-            Question::Reference(reference) => (Some(ProviderRef::from(reference)), Some(reference.clone())),
-            Question::ProviderRef(provider_ref) => (Some(provider_ref.clone()), None),
-            Question::Token(_) => (None, None),
-        };
-        let by_ref = provider_ref.map(|name| self.reader.by_provider_ref(id, &name)).transpose()?.flatten();
-        let Some(reference) = by_ref.or(reference) else { return Ok(None) };
-        self.reader.order(&OrderKey::new(id.clone(), reference))
     }
 }

@@ -1,5 +1,6 @@
 //! Access that a provider grants for a while: when to log in, when to renew. No I/O; time is an argument.
 
+use super::accounts::Accounts;
 use crate::domain::ids::AccountId;
 use crate::domain::time::Time;
 use crate::providers::provider::{Merchant, Provider, Session};
@@ -36,6 +37,17 @@ struct Held {
 }
 
 impl Sessions {
+    /// What is open after a start: the sessions that were kept.
+    pub fn restored(accounts: &Accounts, kept: Vec<Kept>, now: Time) -> Sessions {
+        let mut sessions = Sessions::default();
+        for kept in kept {
+            if let Some(account) = accounts.get(&kept.account) {
+                sessions.restore(account.provider, &account.merchant, kept, now);
+            }
+        }
+        sessions
+    }
+
     /// An open session first, then the configured one unless it was refused, then a login. Where there is no way to
     /// log in, a refused session is tried all the same: the provider's answer says best what is wrong.
     pub fn access(&self, provider: &dyn Provider, merchant: &Merchant, now: Time) -> Access {
@@ -76,7 +88,7 @@ impl Sessions {
     }
 
     /// Takes up a session that was kept, if the one it took the place of is still the configured one.
-    pub fn restore(&mut self, provider: &dyn Provider, merchant: &Merchant, kept: Kept, now: Time) {
+    fn restore(&mut self, provider: &dyn Provider, merchant: &Merchant, kept: Kept, now: Time) {
         let same = provider.first_session(merchant).as_ref().map(digest).as_ref() == Some(&kept.instead_of);
         if same && now < kept.ends {
             let session = Session { token: kept.token, lives: kept.ends.since(now) };

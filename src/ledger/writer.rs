@@ -62,21 +62,18 @@ pub struct Handle {
     queue: mpsc::Sender<Job>,
 }
 
-struct Job {
+/// A command that waits for its turn, and who waits for its answer.
+pub struct Job {
     command: Command,
     answer: oneshot::Sender<Result<Reply, SubmitError>>,
 }
 
-/// Starts the thread. It ends when every [`Handle`] is gone and the queue is empty.
-pub fn start(rim: Rim, books: Books) -> std::io::Result<Started> {
-    let (queue, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
-    let (publish, published) = watch::channel(Published::of(&books));
-    let applied = Applied::default();
-    let reader = Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied));
-    let writer = Writer { rim, books, publish, applied };
-    let thread =
-        std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(jobs))?;
-    Ok(Started { handle: Handle { queue }, reader, thread })
+/// A ledger that nobody works on yet: the queue's two ends, the reader, and the writer to take turns.
+pub struct Prepared {
+    pub handle: Handle,
+    pub reader: Reader,
+    pub writer: Writer,
+    pub jobs: mpsc::Receiver<Job>,
 }
 
 /// A writer at work, and what its ledger is read through.
@@ -84,6 +81,23 @@ pub struct Started {
     pub handle: Handle,
     pub reader: Reader,
     pub thread: JoinHandle<()>,
+}
+
+/// Puts the pieces together and starts no thread: whoever has them lets the writer take its turns.
+pub fn prepare(rim: Rim, books: Books) -> Prepared {
+    let (queue, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
+    let (publish, published) = watch::channel(Published::of(&books));
+    let applied = Applied::default();
+    let reader = Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied));
+    Prepared { handle: Handle { queue }, reader, writer: Writer { rim, books, publish, applied }, jobs }
+}
+
+/// Starts the thread. It ends when every [`Handle`] is gone and the queue is empty.
+pub fn start(rim: Rim, books: Books) -> std::io::Result<Started> {
+    let Prepared { handle, reader, writer, jobs } = prepare(rim, books);
+    let thread =
+        std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(jobs))?;
+    Ok(Started { handle, reader, thread })
 }
 
 impl Handle {
@@ -141,7 +155,8 @@ impl Published {
     }
 }
 
-struct Writer {
+/// Changes the data, a group of commands a turn.
+pub struct Writer {
     rim: Rim,
     books: Books,
     publish: watch::Sender<Published>,
@@ -153,15 +168,20 @@ type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, S
 impl Writer {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
-            let group = drain(first, &mut jobs);
-            let stopped = self.publish.borrow().stopped.clone();
-            if let Some(why) = stopped {
-                refuse(group, || SubmitError::Stopped(why.clone()));
-            } else if self.lacks_space() {
-                refuse(group, || SubmitError::Stopped("the disk is nearly full; free some space".to_owned()));
-            } else {
-                self.commit(group);
-            }
+            self.turn(first, &mut jobs);
+        }
+    }
+
+    /// One turn: `first` and what has queued behind it become a group, which is durable and answered afterwards.
+    pub fn turn(&mut self, first: Job, jobs: &mut mpsc::Receiver<Job>) {
+        let group = drain(first, jobs);
+        let stopped = self.publish.borrow().stopped.clone();
+        if let Some(why) = stopped {
+            refuse(group, || SubmitError::Stopped(why.clone()));
+        } else if self.lacks_space() {
+            refuse(group, || SubmitError::Stopped("the disk is nearly full; free some space".to_owned()));
+        } else {
+            self.commit(group);
         }
     }
 
