@@ -9,13 +9,17 @@ use razao::domain::state::Word;
 use razao::domain::time::Time;
 use razao::ledger::books::{Books, Group};
 use razao::ledger::command::{AccountTerms, Command, News, Record};
+use razao::schedule::cadence::Cadence;
 use razao::store::engine::{Batch, Engine};
 use razao::store::entries::{self, StoredEntry};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, Meta};
+use std::time::Duration;
 
 pub fn terms() -> AccountTerms {
-    AccountTerms { account: AccountId::parse("loja").unwrap(), provider: "picpay", currency: Currency::BRL }
+    let cadence = Cadence { pause_min: Duration::from_secs(30), pause_max: Duration::from_secs(21_600) };
+    let account = AccountId::parse("loja").unwrap();
+    AccountTerms { account, provider: "picpay", currency: Currency::BRL, cadence }
 }
 
 /// A provider's answer that an order, new or known, is paid.

@@ -63,6 +63,7 @@ fn account(
     let callback_allow = entry.list("callback_allow", units::network);
     let credentials = entry.section("credentials", |section| credentials(section, spec));
     let poll = entry.section("poll", |section| file::poll(section, poll));
+    let poll = spec.map_or(poll, |spec| file::suited(poll, spec));
     let merchant = Merchant { id: id?, currency, zone, base_url, credentials };
     Some(Account { merchant, provider: provider?, callback_key, callback_allow, poll })
 }

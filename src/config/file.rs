@@ -9,7 +9,7 @@ use super::sections::{
 };
 use super::units;
 use super::{Account, Config};
-use crate::providers::provider::Provider;
+use crate::providers::provider::{Provider, Spec};
 use config::{Map, Value};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -164,6 +164,13 @@ pub(super) fn poll(section: &mut Reader<'_>, defaults: Poll) -> Poll {
         section.wrong("min_interval", format!("longer than max_interval ({min:?} > {max:?})"));
     }
     poll
+}
+
+/// Where nobody chose intervals, a provider that asks not to be polled as a routine gets its own shortest one.
+pub(super) fn suited(poll: Poll, spec: &Spec) -> Poll {
+    let chosen = (poll.min_interval, poll.max_interval) != (POLL.min_interval, POLL.max_interval);
+    let min_interval = if chosen { poll.min_interval } else { poll.min_interval.max(spec.polling.pause_min) };
+    Poll { min_interval, ..poll }
 }
 
 fn webhooks(section: &mut Reader<'_>) -> Webhooks {

@@ -76,6 +76,8 @@ pub struct Order {
     pub seq: Seq,
     /// The newest date among its evidence: dates of ours lie after it.
     pub newest: Option<Time>,
+    /// When it is asked about next without any callback; `None`: not any more, or not yet possible.
+    pub poll_at: Option<Time>,
 }
 
 impl Reconciliation {

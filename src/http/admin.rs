@@ -4,6 +4,8 @@ use super::app::App;
 use super::guard::{Admin, Permit};
 use super::problem::Problem;
 use crate::config::Account;
+use crate::domain::time::Time;
+use crate::ingest::activity::Halted;
 use crate::ledger::writer::Published;
 use crate::store::directory;
 use crate::store::meta::DATA_VERSION;
@@ -49,12 +51,30 @@ pub struct Queued {
 pub struct AccountStatus {
     pub account: String,
     pub provider: &'static str,
-    /// The last of each since the daemon started.
+    /// The last of each since the daemon started: callback, call that succeeded, call that did not.
     pub last_callback: Option<String>,
+    /// Null: none ever came; look at the callback URL at the provider, and at your firewall.
+    pub first_callback: Option<String>,
     pub last_success: Option<String>,
     pub last_error: Option<AccountError>,
     /// Callbacks turned away at the door since the daemon started.
     pub rejected: u64,
+    pub polling: PollingStatus,
+}
+
+/// How an account's open orders are asked about without callbacks.
+#[derive(Serialize, ToSchema)]
+pub struct PollingStatus {
+    /// `on`; `off` by configuration; `paused` until a time; `stopped` until a call succeeds, or a restart.
+    #[schema(example = "on")]
+    pub status: &'static str,
+    /// Why it is paused or stopped.
+    pub reason: Option<String>,
+    pub paused_until: Option<String>,
+    /// When the next order is due; null: none is open.
+    pub next_at: Option<String>,
+    /// Up to when the provider's list of events was read, where it has one.
+    pub caught_up_to: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -101,14 +121,42 @@ pub async fn status(permit: Permit<Admin>, app: Data<App>) -> HttpResponse {
 }
 
 fn account_status(app: &App, account: &Account) -> AccountStatus {
-    let lately = app.activity.lately(&account.merchant.id);
+    let id = &account.merchant.id;
+    let lately = app.activity.lately(id);
+    let record = app.reader.account(id).unwrap_or_default();
     AccountStatus {
-        account: account.merchant.id.to_string(),
+        account: id.to_string(),
+        first_callback: record.first_callback.map(|at| at.to_string()),
+        polling: polling_status(app, account, lately.halted.as_ref(), record.caught_up_to),
         provider: account.provider.spec().id,
         last_callback: lately.last_callback.map(|at| at.to_string()),
         last_success: lately.last_success.map(|at| at.to_string()),
         last_error: lately.last_error.map(|(at, error)| AccountError { at: at.to_string(), error }),
         rejected: lately.rejected_count,
+    }
+}
+
+fn polling_status(
+    app: &App,
+    account: &Account,
+    halted: Option<&Halted>,
+    caught_up_to: Option<Time>,
+) -> PollingStatus {
+    let now = app.clock.now();
+    let halted = halted.filter(|halted| account.poll.enabled && halted.until.is_none_or(|until| until > now));
+    let status = match (account.poll.enabled, halted) {
+        (false, _) => "off",
+        (true, None) => "on",
+        (true, Some(Halted { until: Some(_), .. })) => "paused",
+        (true, Some(Halted { until: None, .. })) => "stopped",
+    };
+    let first = app.reader.polls_due(&account.merchant.id, 1).unwrap_or_default();
+    PollingStatus {
+        status,
+        reason: halted.map(|halted| halted.why.clone()),
+        paused_until: halted.and_then(|halted| halted.until).map(|until| until.to_string()),
+        next_at: first.first().map(|(due, _)| due.to_string()),
+        caught_up_to: caught_up_to.map(|at| at.to_string()),
     }
 }
 

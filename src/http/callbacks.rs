@@ -142,9 +142,11 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
 fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
     match reply {
         Reply::Received(id) => Ok(id),
-        Reply::Registered { .. } | Reply::Recorded(_) | Reply::Noted | Reply::Ruled(_) => {
-            Err(Problem::unavailable("the ledger answered something else", 1))
-        }
+        Reply::Registered { .. }
+        | Reply::Recorded(_)
+        | Reply::Noted
+        | Reply::Ruled(_)
+        | Reply::Rescheduled(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
     }
 }
 

@@ -124,9 +124,11 @@ pub async fn resolve(
     let ruling = RulingRequest { discrepancy, actor, reason, action };
     match app.handle.submit(Command::Rule(ruling)).await? {
         Reply::Ruled(order) => answer(&request, &app, &order, StatusCode::OK).await,
-        Reply::Received(_) | Reply::Registered { .. } | Reply::Recorded(_) | Reply::Noted => {
-            Err(Problem::unavailable("the ledger answered something else", 1))
-        }
+        Reply::Received(_)
+        | Reply::Registered { .. }
+        | Reply::Recorded(_)
+        | Reply::Noted
+        | Reply::Rescheduled(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::config::Account;
 use crate::domain::ids::AccountId;
 use crate::ledger::command::AccountTerms;
+use crate::schedule::cadence::Cadence;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use subtle::ConstantTimeEq;
@@ -30,7 +31,12 @@ impl Account {
             account: self.merchant.id.clone(),
             provider: self.provider.spec().id,
             currency: self.merchant.currency,
+            cadence: self.cadence(),
         }
+    }
+
+    fn cadence(&self) -> Cadence {
+        Cadence { pause_min: self.poll.min_interval, pause_max: self.poll.max_interval }
     }
 
     /// Whether the URL's key is right; an account without a key takes only URLs without one.

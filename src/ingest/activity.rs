@@ -22,8 +22,17 @@ pub struct Lately {
     pub last_callback: Option<Time>,
     pub last_success: Option<Time>,
     pub last_error: Option<(Time, String)>,
+    pub halted: Option<Halted>,
     pub rejected_count: u64,
     rejected: VecDeque<Rejected>,
+}
+
+/// Why an account is not polled for now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Halted {
+    /// `None`: until a call succeeds.
+    pub until: Option<Time>,
+    pub why: String,
 }
 
 /// A callback that was turned away at the door.
@@ -44,6 +53,11 @@ impl Activity {
 
     pub fn success(&self, account: &AccountId, at: Time) {
         self.of(account, |lately| lately.last_success = Some(at));
+    }
+
+    /// Its polls pause, or go on.
+    pub fn halted(&self, account: &AccountId, halted: Option<Halted>) {
+        self.of(account, |lately| lately.halted = halted);
     }
 
     pub fn error(&self, account: &AccountId, at: Time, what: String) {

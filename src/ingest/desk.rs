@@ -6,7 +6,10 @@
 
 use super::accounts::Accounts;
 use super::activity::Activity;
-use super::resolve::{self, Ended, Failure, Policy, Resolver};
+use super::agenda::{Agenda, Done, Treated, Work};
+use super::health::Growth;
+use super::poll::{LaneTerms, Poller};
+use super::resolve::{self, Failure, Policy, Resolver};
 use super::session::{Access, Sessions};
 use super::translate::{self, Context};
 use crate::clock::Clock;
@@ -16,11 +19,11 @@ use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId};
 use crate::domain::order::Order;
 use crate::domain::receipt::{Attempt, Progress, Receipt};
 use crate::domain::time::Time;
-use crate::ledger::command::{Attempted, Command, News, Record, Recorded, Reply, SubmitError, Then};
+use crate::ledger::command::{Attempted, Command, News, Record, SubmitError, Then};
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
 use crate::net::client::{Client, NoAnswer};
-use crate::providers::provider::{Findings, Incoming, Known, Question, Session, Trouble};
+use crate::providers::provider::{Findings, Incoming, Question, Session, Trouble};
 use crate::store::meta::StoreError;
 use crate::store::vault::Kept;
 use crate::wire::call::{Answer, Call};
@@ -32,7 +35,7 @@ use std::time::Duration;
 /// One callback leads to at most so many calls.
 const CALLS_PER_RECEIPT_MAX: usize = 64;
 /// After trouble with our own store a receipt is tried again so much later.
-const OWN_TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const OWN_TROUBLE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Performs calls to providers.
 pub trait Calls: Send + Sync {
@@ -81,22 +84,39 @@ pub struct Desk {
     pub stamped: Mutex<Time>,
 }
 
-#[derive(Default)]
+/// How it went with a receipt.
 struct Resolved {
     again: Option<Time>,
-    pause_until: Option<Time>,
+    treated: Treated,
 }
 
 /// What asking came to: evidence so far, the calls made, and the failure that ended it.
-struct Asked {
-    news: Vec<News>,
-    attempts: Vec<Attempt>,
-    failure: Option<Failure>,
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) news: Vec<News>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Resolved {
+    /// It needs nothing more, and nobody was asked.
+    const WITHOUT_CALLS: Resolved = Resolved { again: None, treated: Treated::NoCall };
+}
+
+impl Asked {
+    pub(super) fn treated(&self) -> Treated {
+        match &self.failure {
+            Some(failure) => Treated::Badly(failure.clone()),
+            None if self.attempts.is_empty() => Treated::NoCall,
+            None => Treated::Well,
+        }
+    }
 }
 
 impl Desk {
-    /// The resolver as it has to be after a start: everything that was acknowledged and not yet processed.
-    pub fn resolver(&self) -> Result<Resolver, StoreError> {
+    /// The agenda as it has to be after a start: everything that was acknowledged and not yet processed, and a lane for
+    /// every account that is polled.
+    pub fn agenda(&self) -> Result<Agenda, StoreError> {
         let mut resolver = Resolver::new(self.policy);
         for receipt in self.reader.unprocessed()? {
             let due = match receipt.progress {
@@ -105,61 +125,44 @@ impl Desk {
             };
             resolver.enqueue(receipt.account, receipt.id, due);
         }
-        Ok(resolver)
+        let polled = self.accounts.all().filter(|account| account.poll.enabled);
+        let lane = |account: &Account| {
+            let terms = LaneTerms {
+                cadence: account.terms().cadence,
+                quota: account.provider.spec().polling.quota,
+                has_events: account.provider.ask_events(&account.merchant, None).is_some(),
+            };
+            (account.merchant.id.clone(), terms)
+        };
+        let poller = Poller::new(polled.map(lane).collect(), self.clock.now());
+        let Policy { first_pause, max_pause, per_account, .. } = self.policy;
+        Ok(Agenda::new(resolver, poller, Growth { first_pause, max_pause }, per_account))
     }
 
-    /// Processes a receipt that the resolver named, and says what the resolver has to know of it.
-    pub async fn process(&self, account: AccountId, id: ReceiptId) -> Ended {
+    /// Does what the agenda named, and says what the agenda has to know of it.
+    pub async fn work(&self, work: Work) -> Done {
+        match work {
+            Work::Receipt(account, id) => self.process(account, id).await,
+            Work::Poll(key) => self.poll_when_due(key).await,
+            Work::CatchUp(account) => self.catch_up(account).await,
+        }
+    }
+
+    async fn process(&self, account: AccountId, id: ReceiptId) -> Done {
         match self.resolve(&account, id).await {
-            Ok(Resolved { again, pause_until }) => {
-                Ended { account, again: again.map(|due| (id, due)), pause_until }
-            }
+            Ok(Resolved { again, treated }) => Done::Receipt { account, id, again, treated },
             Err(why) => {
                 tracing::warn!(%account, receipt = %id, %why, "a callback could not be processed yet");
-                let again = Some((id, self.clock.now().plus(OWN_TROUBLE_PAUSE)));
-                Ended { account, again, pause_until: None }
-            }
-        }
-    }
-
-    /// Asks the provider about one order now.
-    pub async fn poll(&self, key: &OrderKey) -> Result<(), PollError> {
-        let order = self.reader.order(key)?.ok_or(PollError::NoSuchOrder)?;
-        let account = self.accounts.get(&key.account).ok_or(PollError::NotPollable)?;
-        let known = Known {
-            reference: &order.key.reference,
-            provider_ref: order.provider_ref.as_ref(),
-            token: order.token.as_ref(),
-        };
-        let question = account.provider.poll(known).ok_or(PollError::NotPollable)?;
-        let asked = self.ask_all(account, vec![question], Source::Poll, None).await?;
-        if !asked.news.is_empty() {
-            let news = asked.news;
-            let record =
-                Record { terms: account.terms(), news, receipt: None, attempts: Vec::new(), done: true };
-            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
-            if let Reply::Recorded(Recorded { left_out, .. }) = reply
-                && let Some(refusal) = left_out.into_iter().next()
-            {
-                return Err(SubmitError::Refused(refusal).into());
-            }
-        }
-        match asked.failure {
-            Some(failure) => {
-                self.activity.error(&key.account, self.clock.now(), failure.to_string());
-                Err(PollError::Provider(failure))
-            }
-            None => {
-                self.activity.success(&key.account, self.clock.now());
-                Ok(())
+                let again = Some(self.clock.now().plus(OWN_TROUBLE_PAUSE));
+                Done::Receipt { account, id, again, treated: Treated::NoCall }
             }
         }
     }
 
     async fn resolve(&self, account_id: &AccountId, id: ReceiptId) -> Result<Resolved, PollError> {
-        let Some(receipt) = self.reader.receipt(id)? else { return Ok(Resolved::default()) };
+        let Some(receipt) = self.reader.receipt(id)? else { return Ok(Resolved::WITHOUT_CALLS) };
         if !receipt.progress.is_open() {
-            return Ok(Resolved::default());
+            return Ok(Resolved::WITHOUT_CALLS);
         }
         let Some(account) = self.accounts.get(account_id) else {
             return self
@@ -185,11 +188,13 @@ impl Desk {
         };
         let mut news = translate::news(notice.findings, own);
         let asked = self.ask_all(account, notice.questions, Source::Details, Some(&receipt)).await?;
+        let treated = asked.treated();
         news.extend(asked.news);
-        self.record(account, &receipt, news, asked.attempts, asked.failure).await
+        let again = self.record(account, &receipt, news, asked.attempts, asked.failure).await?;
+        Ok(Resolved { again, treated })
     }
 
-    /// Hands evidence to the ledger, and notes on the receipt how it went.
+    /// Hands evidence to the ledger, and notes on the receipt how it went. Answers when to process it again, if so.
     async fn record(
         &self,
         account: &Account,
@@ -197,21 +202,19 @@ impl Desk {
         news: Vec<News>,
         attempts: Vec<Attempt>,
         failure: Option<Failure>,
-    ) -> Result<Resolved, PollError> {
+    ) -> Result<Option<Time>, PollError> {
         let now = self.clock.now();
         let (id, terms) = (receipt.id, account.terms());
         let Some(failure) = failure else {
             let record = Record { terms, news, receipt: Some(id), attempts, done: true };
             self.handle.submit_patiently(Command::Record(record)).await?;
-            self.activity.success(&account.merchant.id, now);
-            return Ok(Resolved::default());
+            return Ok(None);
         };
         if !news.is_empty() {
             let record = Record { terms, news, receipt: Some(id), attempts: Vec::new(), done: false };
             self.handle.submit_patiently(Command::Record(record)).await?;
         }
         let then = resolve::after(&self.policy, receipt, &failure, now);
-        self.activity.error(&account.merchant.id, now, failure.to_string());
         tracing::info!(account = %account.merchant.id, receipt = %id, %failure, ?then, "details call failed");
         let again = match &then {
             Then::Retry { next_at } => Some(*next_at),
@@ -219,17 +222,17 @@ impl Desk {
         };
         let attempted = Attempted { receipt: id, attempts, not_found: failure.is_not_found(), then };
         self.handle.submit_patiently(Command::NoteAttempt(attempted)).await?;
-        Ok(Resolved { again, pause_until: failure.retry_after().map(|pause| now.plus(pause)) })
+        Ok(again)
     }
 
     async fn end(&self, receipt: ReceiptId, then: Then) -> Result<Resolved, PollError> {
         let attempted = Attempted { receipt, attempts: Vec::new(), not_found: false, then };
         self.handle.submit_patiently(Command::NoteAttempt(attempted)).await?;
-        Ok(Resolved::default())
+        Ok(Resolved::WITHOUT_CALLS)
     }
 
     /// Asks questions and those that their answers leave open, until one fails.
-    async fn ask_all(
+    pub(super) async fn ask_all(
         &self,
         account: &Account,
         questions: Vec<Question>,
@@ -237,7 +240,7 @@ impl Desk {
         receipt: Option<&Receipt>,
     ) -> Result<Asked, StoreError> {
         let mut open = VecDeque::from(questions);
-        let mut asked = Asked { news: Vec::new(), attempts: Vec::new(), failure: None };
+        let mut asked = Asked::default();
         while let Some(question) = open.pop_front() {
             if asked.attempts.len() >= CALLS_PER_RECEIPT_MAX {
                 let what = format!("more than {CALLS_PER_RECEIPT_MAX} calls would be needed");
@@ -266,7 +269,6 @@ impl Desk {
         Ok(asked)
     }
 
-    /// One question, within a session where the provider wants one; a refused session is renewed once.
     async fn ask(
         &self,
         account: &Account,
@@ -274,12 +276,23 @@ impl Desk {
         attempts: &mut Vec<Attempt>,
     ) -> Result<Findings, Failure> {
         let (provider, merchant) = (account.provider, &account.merchant);
+        let call = |session: Option<&Session>| provider.ask(merchant, session, question);
+        self.ask_within(account, call, |answer| provider.read(merchant, question, answer), attempts).await
+    }
+
+    /// One call, within a session where the provider wants one; a refused session is renewed once.
+    pub(super) async fn ask_within<T>(
+        &self,
+        account: &Account,
+        call: impl Fn(Option<&Session>) -> Call,
+        read: impl Fn(&Answer) -> Result<T, Trouble>,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<T, Failure> {
+        let (provider, merchant) = (account.provider, &account.merchant);
         let mut renewed = false;
         loop {
             let session = self.session(account, attempts).await?;
-            let call = provider.ask(merchant, session.as_ref(), question);
-            let read = |answer: &Answer| provider.read(merchant, question, answer);
-            match (self.perform(&call, attempts, read).await, session) {
+            match (self.perform(&call(session.as_ref()), attempts, &read).await, session) {
                 (Err(Failure::Provider(Trouble::Credentials { .. })), Some(session))
                     if !renewed && provider.login(merchant, Some(&session)).is_some() =>
                 {

@@ -1,11 +1,14 @@
-//! From receipt to evidence. Decides when to ask, what an answer means and when to give up; `desk` reaches the world
-//! through seams, and only `runner` spawns and sleeps.
+//! From receipt to evidence. Decides when to ask, what an answer means and when to give up; only `runner` does I/O.
 
 pub mod accounts;
 pub mod activity;
+pub mod agenda;
 pub mod desk;
+pub mod health;
+pub mod poll;
 pub mod receive;
 pub mod resolve;
+pub mod rounds;
 pub mod runner;
 pub mod session;
 pub mod translate;

@@ -40,15 +40,6 @@ pub enum Failure {
     NoAnswer(String),
 }
 
-/// What came of a receipt that was taken.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ended {
-    pub account: AccountId,
-    /// It has to be processed again then.
-    pub again: Option<(ReceiptId, Time)>,
-    pub pause_until: Option<Time>,
-}
-
 pub struct Resolver {
     policy: Policy,
     lanes: BTreeMap<AccountId, Lane>,
@@ -79,9 +70,14 @@ impl Resolver {
         lane.waiting.insert((due, id));
     }
 
-    /// The next receipt to process now, accounts taking turns. Whoever takes it calls [`Resolver::ended`].
-    pub fn next(&mut self, now: Time) -> Option<(AccountId, ReceiptId)> {
-        let account = self.turn(now)?;
+    /// The next receipt to process now, accounts taking turns. Whoever takes it calls [`Resolver::finished`]; `others`
+    /// says how many calls of an account are under way besides.
+    pub fn next(
+        &mut self,
+        now: Time,
+        others: impl Fn(&AccountId) -> usize,
+    ) -> Option<(AccountId, ReceiptId)> {
+        let account = self.turn(now, others)?;
         let lane = self.lanes.get_mut(&account)?;
         let (_, id) = lane.waiting.pop_first()?;
         lane.due.remove(&id);
@@ -90,39 +86,36 @@ impl Resolver {
         Some((account, id))
     }
 
-    fn turn(&self, now: Time) -> Option<AccountId> {
+    fn turn(&self, now: Time, others: impl Fn(&AccountId) -> usize) -> Option<AccountId> {
         let after = self.served.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.lanes.range((after, Bound::Unbounded));
-        let ready = |(_, lane): &(&AccountId, &Lane)| {
-            lane.next_due(self.policy.per_account).is_some_and(|due| due <= now)
+        let ready = |(account, lane): &(&AccountId, &Lane)| {
+            let most = self.policy.per_account.saturating_sub(others(account));
+            lane.next_due(most).is_some_and(|due| due <= now)
         };
         rest.chain(self.lanes.iter()).find(ready).map(|(account, _)| account.clone())
     }
 
     /// When something can be processed at the earliest.
-    pub fn due(&self) -> Option<Time> {
-        self.lanes.values().filter_map(|lane| lane.next_due(self.policy.per_account)).min()
+    pub fn due(&self, others: impl Fn(&AccountId) -> usize) -> Option<Time> {
+        let most = |account| self.policy.per_account.saturating_sub(others(account));
+        self.lanes.iter().filter_map(|(account, lane)| lane.next_due(most(account))).min()
+    }
+
+    /// How many receipts of an account are being processed.
+    pub fn under_way(&self, account: &AccountId) -> usize {
+        self.lanes.get(account).map_or(0, |lane| lane.under_way)
     }
 
     /// A receipt that was taken is seen to, for now or for good.
-    pub fn ended(&mut self, ended: Ended) {
-        self.finished(&ended.account);
-        if let Some((id, due)) = ended.again {
-            self.enqueue(ended.account.clone(), id, due);
-        }
-        if let Some(until) = ended.pause_until {
-            self.pause(&ended.account, until);
-        }
-    }
-
-    fn finished(&mut self, account: &AccountId) {
+    pub fn finished(&mut self, account: &AccountId) {
         if let Some(lane) = self.lanes.get_mut(account) {
             lane.under_way = lane.under_way.saturating_sub(1);
         }
     }
 
     /// The provider asked for a pause: nothing of this account is asked until then.
-    fn pause(&mut self, account: &AccountId, until: Time) {
+    pub fn pause(&mut self, account: &AccountId, until: Time) {
         let lane = self.lanes.entry(account.clone()).or_default();
         lane.paused_until = lane.paused_until.max(until);
     }
@@ -217,10 +210,11 @@ mod tests {
             resolver.enqueue(account("a"), ReceiptId(id), Time(0));
         }
         resolver.enqueue(account("b"), ReceiptId(9), Time(0));
-        let taken: Vec<_> = std::iter::from_fn(|| resolver.next(Time(1))).map(|(_, id)| id.0).collect();
+        let taken: Vec<_> =
+            std::iter::from_fn(|| resolver.next(Time(1), |_| 0)).map(|(_, id)| id.0).collect();
         assert_eq!(taken, [1, 9, 2], "two at a time for a, b between them");
         resolver.finished(&account("a"));
-        assert_eq!(resolver.next(Time(1)), Some((account("a"), ReceiptId(3))));
+        assert_eq!(resolver.next(Time(1), |_| 0), Some((account("a"), ReceiptId(3))));
     }
 
     #[test]
@@ -228,8 +222,8 @@ mod tests {
         let mut resolver = resolver();
         resolver.enqueue(account("a"), ReceiptId(1), Time(90));
         resolver.enqueue(account("a"), ReceiptId(1), Time(5));
-        assert_eq!(resolver.next(Time(100)), Some((account("a"), ReceiptId(1))));
-        assert_eq!((resolver.next(Time(100)), resolver.due()), (None, None));
+        assert_eq!(resolver.next(Time(100), |_| 0), Some((account("a"), ReceiptId(1))));
+        assert_eq!((resolver.next(Time(100), |_| 0), resolver.due(|_| 0)), (None, None));
     }
 
     #[test]
@@ -237,7 +231,7 @@ mod tests {
         let mut resolver = resolver();
         resolver.enqueue(account("a"), ReceiptId(1), Time(0));
         resolver.pause(&account("a"), Time(50));
-        assert_eq!((resolver.next(Time(49)), resolver.due()), (None, Some(Time(50))));
-        assert_eq!(resolver.next(Time(50)), Some((account("a"), ReceiptId(1))));
+        assert_eq!((resolver.next(Time(49), |_| 0), resolver.due(|_| 0)), (None, Some(Time(50))));
+        assert_eq!(resolver.next(Time(50), |_| 0), Some((account("a"), ReceiptId(1))));
     }
 }

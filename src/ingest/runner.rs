@@ -1,7 +1,8 @@
 //! The loop of ingest: takes what is due, lets the [`Desk`] see to it, sleeps until more is.
 //!
-//! One task owns the resolver; each receipt and each poll runs in a task of its own.
+//! One task owns the agenda; each piece of work runs in a task of its own.
 
+use super::agenda::{Done, Work};
 use super::desk::{Desk, PollError};
 use crate::domain::ids::{AccountId, OrderKey, ReceiptId};
 use crate::store::meta::StoreError;
@@ -22,26 +23,47 @@ pub enum Task {
 }
 
 pub async fn run(desk: Arc<Desk>, mut tasks: mpsc::UnboundedReceiver<Task>) -> Result<(), StoreError> {
-    let mut resolver = desk.resolver()?;
-    let (ended, mut endings) = mpsc::unbounded_channel();
+    let mut agenda = desk.agenda()?;
+    let (done, mut endings) = mpsc::unbounded_channel();
+    tokio::spawn(reschedule(Arc::clone(&desk)));
     loop {
         let now = desk.clock.now();
-        while let Some((account, id)) = resolver.next(now) {
-            let (desk, ended) = (Arc::clone(&desk), ended.clone());
-            tokio::spawn(async move { drop(ended.send(desk.process(account, id).await)) });
+        for work in agenda.next(now, &desk.reader)? {
+            tokio::spawn(see_to(Arc::clone(&desk), work, done.clone()));
         }
-        let pause = resolver.due().map_or(IDLE, |due| due.since(now)).min(IDLE);
+        let next = agenda.look_again(now, &desk.reader)?;
+        let pause = next.map_or(IDLE, |next| next.since(now)).min(IDLE);
         tokio::select! {
             task = tasks.recv() => match task {
-                Some(Task::Process { account, id }) => resolver.enqueue(account, id, now),
+                Some(Task::Process { account, id }) => agenda.enqueue(account, id, now),
                 Some(Task::Poll { key, answer }) => {
-                    let desk = Arc::clone(&desk);
-                    tokio::spawn(async move { drop(answer.send(desk.poll(&key).await)) });
+                    tokio::spawn(poll_by_hand(Arc::clone(&desk), key, answer, done.clone()));
                 }
                 None => return Ok(()),
             },
-            Some(ended) = endings.recv() => resolver.ended(ended),
+            Some(done) = endings.recv() => agenda.done(done, desk.clock.now(), &desk.activity),
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+async fn see_to(desk: Arc<Desk>, work: Work, done: mpsc::UnboundedSender<Done>) {
+    drop(done.send(desk.work(work).await));
+}
+
+async fn poll_by_hand(
+    desk: Arc<Desk>,
+    key: OrderKey,
+    answer: oneshot::Sender<Result<(), PollError>>,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let (treated, result) = desk.poll(&key).await;
+    drop(done.send(Done::ByHand { account: key.account, treated }));
+    drop(answer.send(result));
+}
+
+async fn reschedule(desk: Arc<Desk>) {
+    if let Err(why) = desk.reschedule().await {
+        tracing::warn!(%why, "polls go on in the intervals they had; restart the daemon to try again");
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::chain;
 use crate::domain::discrepancy::Cause;
 use crate::domain::entry::{DiscrepancyNote, Entry};
 use crate::domain::evidence::Origin;
-use crate::domain::ids::Seq;
+use crate::domain::ids::{AccountId, Seq};
 use crate::domain::money::Currency;
 use crate::domain::order::{OpenDiscrepancy, Order};
 use crate::domain::posting::LedgerAccount;
@@ -16,8 +16,9 @@ use crate::domain::time::{OffsetTime, Time};
 use crate::store::engine::{Batch, Engine, Overlay};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, Meta, StoreError};
+use crate::store::polls::{self, AccountRecord};
 use crate::store::{balances, orders, receipts};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the writer keeps in memory between groups.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct Books {
     pub meta: Meta,
     pub balances: Balances,
     pub queue: Queue,
+    pub accounts: BTreeMap<AccountId, AccountRecord>,
 }
 
 /// How many receipts are where on their way.
@@ -63,7 +65,8 @@ impl Books {
             queue.count(receipt.map(|receipt| receipt.progress).as_ref(), true);
         }
         queue.failed = receipts::given_up(engine).try_fold(0, |count, id| id.map(|_| count + 1))?;
-        Ok(Some(Books { meta, balances: balances::load(engine)?, queue }))
+        let accounts = polls::accounts(engine)?;
+        Ok(Some(Books { meta, balances: balances::load(engine)?, queue, accounts }))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::domain::order::Order;
 use crate::domain::receipt::{Attempt, Outcome};
 use crate::domain::state::State;
 use crate::domain::time::Time;
+use crate::schedule::cadence::Cadence;
 use crate::store::meta::StoreError;
 use crate::store::sealed::Body;
 
@@ -18,6 +19,9 @@ pub enum Command {
     NoteAttempt(Attempted),
     Rule(RulingRequest),
     Reprocess(ReceiptId),
+    Postpone(Postponed),
+    Reschedule(Rescheduling),
+    NoteAccount(AccountNote),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -26,6 +30,8 @@ pub struct AccountTerms {
     pub account: AccountId,
     pub provider: &'static str,
     pub currency: Currency,
+    /// How often its orders are asked about without callbacks.
+    pub cadence: Cadence,
 }
 
 /// A callback that passed the door.
@@ -106,6 +112,32 @@ pub enum Then {
     Ignored,
 }
 
+/// A poll that brought no evidence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Postponed {
+    pub terms: AccountTerms,
+    pub key: OrderKey,
+    /// When its request was sent, if the provider answered that it knows of no such order.
+    pub asked: Option<Time>,
+    /// Whether there is anything to ask with what is known of the order.
+    pub askable: bool,
+}
+
+/// The pauses of an account's polls were changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rescheduling {
+    pub terms: AccountTerms,
+    /// The last order that was done.
+    pub after: Option<OrderKey>,
+}
+
+/// A provider's list of events was read up to a date.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountNote {
+    pub account: AccountId,
+    pub caught_up_to: Time,
+}
+
 /// An operator's word about an open discrepancy.
 #[derive(Clone, Debug)]
 pub struct RulingRequest {
@@ -125,10 +157,15 @@ pub enum Ruled {
 #[derive(Clone, Debug)]
 pub enum Reply {
     Received(ReceiptId),
-    Registered { order: Box<Order>, news: RegistrationNews },
+    Registered {
+        order: Box<Order>,
+        news: RegistrationNews,
+    },
     Recorded(Recorded),
     Noted,
     Ruled(Box<Order>),
+    /// The last order that was done; `None`: all are.
+    Rescheduled(Option<OrderKey>),
 }
 
 /// What a registration added.
@@ -194,7 +231,13 @@ impl Command {
         match self {
             Command::Receive(received) => 512 + received.body.bytes.0.len(),
             Command::Record(record) => 2048 * record.news.len().max(1),
-            Command::Register(_) | Command::NoteAttempt(_) | Command::Rule(_) | Command::Reprocess(_) => 1024,
+            Command::Reschedule(_) => 64 * 1024,
+            Command::Register(_)
+            | Command::NoteAttempt(_)
+            | Command::Rule(_)
+            | Command::Reprocess(_)
+            | Command::Postpone(_)
+            | Command::NoteAccount(_) => 1024,
         }
     }
 }

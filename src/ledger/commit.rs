@@ -6,6 +6,7 @@ use super::command::{
     AccountTerms, Attempted, Command, Fault, News, Received, Record, Recorded, Refusal, Registration,
     RegistrationNews, Reply, Ruled, RulingRequest, Then, Verdict,
 };
+use super::polls::Seen;
 use crate::domain::bridge::{self, Ledgered, Resolving, bridge};
 use crate::domain::chain::Hash;
 use crate::domain::discrepancy::Action;
@@ -18,7 +19,7 @@ use crate::domain::receipt::{self, Outcome, Progress, Receipt};
 use crate::domain::standing::{Standing, Sums};
 use crate::domain::state::State;
 use crate::domain::time::{OffsetTime, Time};
-use crate::store::{evidence, orders, receipts, sealed};
+use crate::store::{evidence, orders, polls, receipts, sealed};
 use std::collections::BTreeMap;
 
 impl Group<'_> {
@@ -30,12 +31,16 @@ impl Group<'_> {
             Command::NoteAttempt(attempted) => self.note_attempt(attempted),
             Command::Rule(request) => self.rule(request),
             Command::Reprocess(id) => self.reprocess(id),
+            Command::Postpone(postponed) => self.postpone(postponed),
+            Command::Reschedule(rescheduling) => self.reschedule(&rescheduling),
+            Command::NoteAccount(note) => self.note_account(&note),
         }
     }
 
     fn receive(&mut self, received: Received) -> Result<Reply, Fault> {
         let id = ReceiptId(self.books.meta.receipts.0.saturating_add(1));
         self.books.meta.receipts = id;
+        self.note_callback(&received.terms.account, received.received_at)?;
         sealed::put_body(&mut self.batch, id, &received.body)?;
         let mut receipt = Receipt {
             id,
@@ -164,6 +169,8 @@ impl Group<'_> {
         order.sight(&after, &standing);
         self.books.meta.stamp = self.books.meta.stamp.max(asked.unwrap_or_default());
         let seqs = self.append(&mut order, drafts, &cited)?;
+        let seen = if asked.is_some() { Seen::Asked } else { Seen::Heard };
+        self.schedule(&mut order, stored.as_ref(), terms, seen);
         self.put_order(&order, stored.as_ref())?;
         evidence::put_changes(&mut self.batch, &key, &before, &after)?;
         Ok((key, outcome, seqs))
@@ -191,9 +198,11 @@ impl Group<'_> {
         drafts.map_err(|error| Fault::Refused(Refusal::NoWay(format!("{}: {error}", order.key))))
     }
 
-    fn put_order(&mut self, order: &Order, stored: Option<&Order>) -> Result<(), Fault> {
+    pub fn put_order(&mut self, order: &Order, stored: Option<&Order>) -> Result<(), Fault> {
         if stored != Some(order) {
             orders::put(&mut self.batch, order)?;
+            let before = stored.and_then(|order| order.poll_at);
+            polls::put(&mut self.batch, &order.key, before, order.poll_at)?;
         }
         Ok(())
     }
@@ -255,6 +264,7 @@ impl Group<'_> {
         order.sight(&known, &standing);
         let cited = Cited::registration(self.recorded_at());
         self.append(&mut order, drafts, &cited)?;
+        self.schedule(&mut order, stored.as_ref(), &registration.terms, Seen::Heard);
         self.put_order(&order, stored.as_ref())?;
         if let (None, Some(json)) = (&metadata, &registration.metadata) {
             sealed::put_metadata(&mut self.batch, &key, json)?;
@@ -365,6 +375,7 @@ impl Order {
             updated_at: now,
             seq: Seq(0),
             newest: None,
+            poll_at: None,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod books;
 pub mod command;
 pub mod commit;
 pub mod lists;
+pub mod polls;
 pub mod reader;
 pub mod verify;
 pub mod writer;

@@ -11,11 +11,13 @@ use crate::domain::evidence::Evidence;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
 use crate::domain::order::Order;
 use crate::domain::receipt::Receipt;
+use crate::domain::time::Time;
 use crate::store::engine::{Engine, EngineError};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::StoreError;
+use crate::store::polls::AccountRecord;
 use crate::store::sealed::Body;
-use crate::store::{evidence, orders, receipts, sealed};
+use crate::store::{evidence, orders, polls, receipts, sealed};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -154,6 +156,20 @@ impl Reader {
             found.extend(self.receipt(id?)?);
         }
         Ok(found)
+    }
+
+    /// The first orders of an account by the time they are due to be polled.
+    pub fn polls_due(&self, account: &AccountId, limit: usize) -> Result<Vec<(Time, Reference)>, StoreError> {
+        polls::due(self.engine(), account).take(limit).collect()
+    }
+
+    /// How many orders of an account are due by `now`, counted no further than `most`.
+    pub fn polls_overdue(&self, account: &AccountId, now: Time, most: usize) -> Result<usize, StoreError> {
+        polls::overdue(self.engine(), account, now, most)
+    }
+
+    pub fn account(&self, account: &AccountId) -> Result<AccountRecord, StoreError> {
+        polls::account(self.engine(), account)
     }
 
     /// An order's entries, oldest first: walked backwards from its last one.

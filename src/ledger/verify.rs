@@ -17,7 +17,7 @@ use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, receipts};
+use crate::store::{balances, evidence, orders, polls, receipts};
 use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -253,6 +253,11 @@ fn compare_orders(engine: &dyn Engine, replay: &Replay) -> Result<u64, Differenc
             return Err(wrong(what));
         }
         compare_standing(engine, &order)?;
+        if let Some(due) = order.poll_at
+            && !polls::is_listed(engine, &order.key, due)?
+        {
+            return Err(wrong(format!("a poll due at {due}, which is not listed")));
+        }
         if let Some(provider_ref) = &order.provider_ref {
             let indexed = orders::by_provider_ref(engine, &order.key.account, provider_ref)?;
             if indexed.as_ref() != Some(&order.key.reference) {

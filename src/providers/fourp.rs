@@ -36,7 +36,7 @@ static SPEC: Spec = Spec {
     credentials: &[Credential { name: "api_key", required: true }],
     needs_callback_key: true,
     callback_shape: "a notification `token`, in a JSON object, a form or the query string",
-    polling: Polling { pause_min: Duration::from_secs(30) },
+    polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 
 /// What the token may be called, the likeliest first (ASSUMED) …

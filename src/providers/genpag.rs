@@ -36,7 +36,7 @@ static SPEC: Spec = Spec {
     ],
     needs_callback_key: false,
     callback_shape: "a JSON object with an `event` and, as `data`, the payment it is about",
-    polling: Polling { pause_min: Duration::from_secs(30) },
+    polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 
 /// What GenPag's words mean. `PRE_AUTHORIZED` is money reserved, not moved (AMBIGUOUS).
@@ -114,6 +114,28 @@ impl Provider for GenPag {
         let reading = reading(spoken, gross, Dating::Snapshot, Identity::Content);
         let finding = finding(payment, named, reading).map_err(Trouble::Broken)?;
         Ok(Findings { findings: vec![finding], questions: Vec::new() })
+    }
+
+    fn ask_events(&self, merchant: &Merchant, session: Option<&Session>) -> Option<Call> {
+        let call = Call::get(format!("{}/api/events", merchant.base_url));
+        Some(call.bearer(session.map(|session| &session.token)))
+    }
+
+    /// ASSUMED: `{"data":[…]}` of envelopes as callbacks carry them, in any order, without pages. One that cannot be read
+    /// must not hide the others: it is passed over, as are those that speak of no payment.
+    fn read_events(&self, merchant: &Merchant, answer: &Answer) -> Result<Findings, Trouble> {
+        let json = understood(answer)?;
+        let listed = json.get("data");
+        let listed =
+            listed.ok_or_else(|| Trouble::Broken("its answer holds no list of events".to_owned()))?;
+        let mut found = Findings::default();
+        for item in listed.items() {
+            let notice = Event::of(item).ok().flatten().and_then(|event| heard(merchant, &event).ok());
+            let notice = notice.unwrap_or_default();
+            found.findings.extend(notice.findings);
+            found.questions.extend(notice.questions);
+        }
+        Ok(found)
     }
 
     fn first_session(&self, merchant: &Merchant) -> Option<Session> {

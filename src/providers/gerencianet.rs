@@ -17,6 +17,7 @@ use crate::domain::ids::{ProviderRef, Token};
 use crate::domain::money::Money;
 use crate::domain::state::Word;
 use crate::domain::time::OffsetTime;
+use crate::schedule::limiter::Allowance;
 use crate::wire::call::{Answer, Call, segment};
 use crate::wire::json::Json;
 use crate::wire::{dates, form};
@@ -37,8 +38,12 @@ static SPEC: Spec = Spec {
     ],
     needs_callback_key: true,
     callback_shape: "a form `notification=<token>`, as Efí posts it (or a JSON object with a text `notification`)",
-    // 15,000 look-ups of charges a day, and Efí asks not to poll as a routine.
-    polling: Polling { pause_min: Duration::from_secs(300) },
+    // Efí asks not to poll as a routine, and allows 15,000 look-ups of charges a day. All of the allowance at once and what
+    // grows again within a day stay below that.
+    polling: Polling {
+        pause_min: Duration::from_secs(3600),
+        quota: Some(Allowance { count: 7_000, per: Duration::from_secs(86_400) }),
+    },
 };
 
 /// What Efí's words mean. `identified` and `approved` are money announced, not credited (AMBIGUOUS); `unpaid` and

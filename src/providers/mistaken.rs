@@ -46,6 +46,16 @@ impl Provider for Mistaken {
         Ok(found)
     }
 
+    fn ask_events(&self, merchant: &Merchant, session: Option<&Session>) -> Option<Call> {
+        self.0.ask_events(merchant, session)
+    }
+
+    fn read_events(&self, merchant: &Merchant, answer: &Answer) -> Result<Findings, Trouble> {
+        let mut found = self.0.read_events(merchant, answer)?;
+        found.findings.iter_mut().for_each(|finding| mistake(&mut finding.reading.word));
+        Ok(found)
+    }
+
     fn first_session(&self, merchant: &Merchant) -> Option<Session> {
         self.0.first_session(merchant)
     }

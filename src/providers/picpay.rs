@@ -28,7 +28,7 @@ static SPEC: Spec = Spec {
     ],
     needs_callback_key: false,
     callback_shape: "a JSON object with a text `referenceId`, as PicPay posts it (not a form)",
-    polling: Polling { pause_min: Duration::from_secs(30) },
+    polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 
 /// What PicPay's words mean. `authorized` is money reserved, not moved (AMBIGUOUS in the documents).

@@ -9,6 +9,7 @@ use crate::domain::ids::{AccountId, ProviderRef, Reference, Token};
 use crate::domain::money::{Currency, Money, MoneyError};
 use crate::domain::state::Word;
 use crate::domain::time::{OffsetTime, Time};
+use crate::schedule::limiter::Allowance;
 use crate::wire::call::{Answer, Call};
 use crate::wire::json::Json;
 use jiff::tz::TimeZone;
@@ -44,11 +45,13 @@ pub struct Credential {
     pub required: bool,
 }
 
-/// What can be asked about an order without a callback.
+/// How much asking without a callback a provider bears.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Polling {
-    /// The shortest pause between two polls of one order that the provider bears well.
+    /// The shortest pause between two polls of one order, where the configuration chooses none.
     pub pause_min: Duration,
+    /// How many polls of one account, at most.
+    pub quota: Option<Allowance>,
 }
 
 /// One merchant account, as far as its adapter needs it.
@@ -199,6 +202,16 @@ pub trait Provider: Sync + Send {
 
     /// What the answer means.
     fn read(&self, merchant: &Merchant, question: &Question, answer: &Answer) -> Result<Findings, Trouble>;
+
+    /// The request for the provider's own list of what happened lately, where it has one.
+    fn ask_events(&self, _merchant: &Merchant, _session: Option<&Session>) -> Option<Call> {
+        None
+    }
+
+    /// What the list says.
+    fn read_events(&self, _merchant: &Merchant, answer: &Answer) -> Result<Findings, Trouble> {
+        Err(Trouble::Broken(format!("a list nobody asked for was answered with HTTP {}", answer.status)))
+    }
 
     /// The session that configuration itself holds: used until it is refused.
     fn first_session(&self, _merchant: &Merchant) -> Option<Session> {

@@ -38,7 +38,7 @@ static SPEC: Spec = Spec {
     credentials: &[Credential { name: "token_account", required: true }],
     needs_callback_key: true,
     callback_shape: "a form with a `token_transaction`, as Yapay posts it (not JSON)",
-    polling: Polling { pause_min: Duration::from_secs(30) },
+    polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 
 /// Without customers' data, with dates and refunds.

@@ -184,11 +184,12 @@ async fn begin_life(stage: Data<Stage>, asked: web::Json<Begin>) -> HttpResponse
     }
 }
 
-/// Whether everything has happened, and what callbacks were answered with 200.
+/// Whether everything has happened, whether every callback was delivered or given up, and what they were answered.
 async fn answers(stage: Data<Stage>) -> HttpResponse {
+    let happened = stage.world().has_happened();
     let over = stage.world().is_over();
     let answers = stage.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    HttpResponse::Ok().json(serde_json::json!({"over": over, "answers": answers}))
+    HttpResponse::Ok().json(serde_json::json!({"happened": happened, "over": over, "answers": answers}))
 }
 
 async fn lives(stage: Data<Stage>) -> HttpResponse {

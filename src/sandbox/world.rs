@@ -227,6 +227,11 @@ impl World {
         self.agenda.is_empty() && self.under_way == 0
     }
 
+    /// Whether nothing more will happen, however many callbacks are still on their way.
+    pub fn has_happened(&self) -> bool {
+        !self.agenda.values().any(|event| matches!(event, Event::Happen { .. }))
+    }
+
     /// What is true of every payment now.
     pub fn orders(&self) -> impl Iterator<Item = &Ordered> {
         self.orders.values()

@@ -1,4 +1,5 @@
 //! Work that is due later. Pure: time and dice are arguments.
 
 pub mod backoff;
+pub mod cadence;
 pub mod limiter;

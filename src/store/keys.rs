@@ -17,11 +17,14 @@
 //! | `B` | receipt, chunk | body: can be erased | receive, erasure |
 //! | `T` | account, reference | metadata: can be erased | registration, erasure |
 //! | `Y` | seq | an operator's reason: can be erased | resolutions, erasure |
+//! | `Q` | account, due time, reference | nothing: the order is polled then | evidence, registrations, polls |
+//! | `C` | account | what the poller knows of an account | its first callback, catching up, other pauses |
 
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
 use crate::domain::money::Currency;
 use crate::domain::posting::LedgerAccount;
+use crate::domain::time::Time;
 
 pub const META: &[u8] = b"M";
 pub const ENTRY: u8 = b'E';
@@ -37,6 +40,8 @@ pub const FAILED: u8 = b'X';
 pub const BODY: u8 = b'B';
 pub const METADATA: u8 = b'T';
 pub const REASON: u8 = b'Y';
+pub const POLL: u8 = b'Q';
+pub const ACCOUNT: u8 = b'C';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -115,6 +120,22 @@ pub fn balance(ledger_account: &LedgerAccount, currency: Currency) -> Vec<u8> {
     named(BALANCE, [&ledger_account.to_string(), currency.code()])
 }
 
+/// All polls of one account begin with this; then comes the time.
+pub fn polls_of(account: &AccountId) -> Vec<u8> {
+    named(POLL, [account.as_str(), ""])
+}
+
+pub fn poll(key: &OrderKey, due: Time) -> Vec<u8> {
+    let mut bytes = polls_of(&key.account);
+    bytes.extend(u64::try_from(due.0).unwrap_or_default().to_be_bytes());
+    bytes.extend(key.reference.as_str().bytes());
+    bytes
+}
+
+pub fn account(account: &AccountId) -> Vec<u8> {
+    std::iter::once(ACCOUNT).chain(account.as_str().bytes()).collect()
+}
+
 /// The number at the end of a numbered key.
 pub fn number(key: &[u8]) -> Option<u64> {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
@@ -142,6 +163,8 @@ pub fn describe(key: &[u8]) -> String {
         Some(BODY) => format!("body of receipt {}", number()),
         Some(METADATA) => format!("metadata of {}", names(2)),
         Some(REASON) => format!("reason of entry {}", number()),
+        Some(POLL) => format!("a poll of {}", names(1)),
+        Some(ACCOUNT) => format!("account {}", names(1)),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod memory;
 pub mod meta;
 pub mod orders;
+pub mod polls;
 pub mod receipts;
 pub mod sealed;
 pub mod sled;

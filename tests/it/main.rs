@@ -24,6 +24,7 @@ mod limits;
 mod lists;
 mod lives;
 mod orders;
+mod poller;
 mod polls;
 mod receipts;
 mod references;

@@ -14,6 +14,7 @@ use razao::ledger::command::{
 };
 use razao::ledger::reader::Reader;
 use razao::ledger::writer::{self, Handle, Rim, Started};
+use razao::schedule::cadence::Cadence;
 use razao::store::engine::{Batch, Engine};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, Meta};
@@ -21,6 +22,7 @@ use razao::store::sealed::Body;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub struct TestClock(pub AtomicI64);
 
@@ -88,7 +90,9 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub fn terms() -> AccountTerms {
-    AccountTerms { account: AccountId::parse("loja").unwrap(), provider: "picpay", currency: Currency::BRL }
+    let cadence = Cadence { pause_min: Duration::from_secs(30), pause_max: Duration::from_secs(21_600) };
+    let account = AccountId::parse("loja").unwrap();
+    AccountTerms { account, provider: "picpay", currency: Currency::BRL, cadence }
 }
 
 pub fn key(reference: &str) -> OrderKey {

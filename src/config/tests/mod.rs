@@ -32,7 +32,7 @@ static NEEDY: Spec = Spec {
     ],
     needs_callback_key: true,
     callback_shape: "",
-    polling: Polling { pause_min: Duration::from_secs(1) },
+    polling: Polling { pause_min: Duration::from_secs(1), quota: None },
 };
 
 impl Provider for Needy {

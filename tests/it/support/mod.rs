@@ -6,6 +6,7 @@ pub mod chain;
 pub mod client;
 pub mod daemon;
 pub mod place;
+pub mod sandbox;
 pub mod setup;
 pub mod sse;
 pub mod stub;
