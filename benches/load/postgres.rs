@@ -132,7 +132,7 @@ impl Cluster {
     fn until_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            let ready = alone(async { Ok(drop(self.config().connect(NoTls).await.map_err(|_| "")?)) });
+            let ready = self.execute("SELECT 1");
             if ready.is_ok() {
                 return Ok(());
             }
@@ -154,10 +154,10 @@ impl Cluster {
 
     /// Makes the tables anew and serves callbacks, over so many connections.
     pub fn serve(&self, connections: usize, balances: Balances) -> Served {
-        self.execute("DROP TABLE IF EXISTS receipts, orders, entries, balances");
-        self.execute(SCHEMA);
+        self.execute("DROP TABLE IF EXISTS receipts, orders, entries, balances").unwrap();
+        self.execute(SCHEMA).unwrap();
         // Later tables must not pay for writing out what earlier ones left behind.
-        self.execute("CHECKPOINT");
+        self.execute("CHECKPOINT").unwrap();
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(self.config(), NoTls, ManagerConfig { recycling_method });
         let pool = Pool::builder(manager).max_size(connections).runtime(Runtime::Tokio1).build().unwrap();
@@ -183,16 +183,15 @@ impl Cluster {
         row.unwrap().get(0)
     }
 
-    fn execute(&self, statements: &str) {
-        let done = alone(async {
+    fn execute(&self, statements: &str) -> Result<(), String> {
+        alone(async {
             let (client, connection) =
                 self.config().connect(NoTls).await.map_err(|error| error.to_string())?;
             let connection = tokio::spawn(connection);
             client.batch_execute(statements).await.map_err(|error| error.to_string())?;
             connection.abort();
             Ok(())
-        });
-        done.unwrap();
+        })
     }
 }
 
