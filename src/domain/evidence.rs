@@ -155,6 +155,11 @@ impl Piece {
         matches!(self.said, Said::Ruling(_))
     }
 
+    /// Whether a call of ours to the provider brought it: at first, or again after a callback did.
+    pub fn is_from_own_call(&self) -> bool {
+        self.asked.is_some() || self.origin.source.is_own_call()
+    }
+
     /// Whether it may be dropped between equal neighbours.
     fn may_thin(&self) -> bool {
         !self.is_ruling() && !matches!(self.identity, Identity::Change { .. })
@@ -378,7 +383,7 @@ fn thin(pieces: &mut Vec<Piece>) {
             [.., first, newest] => {
                 let all_thin = first.may_thin() && newest.may_thin() && piece.may_thin();
                 // An order counts as confirmed by what a call of ours said: that must not be lost between callbacks.
-                let own = |piece: &Piece| piece.origin.source.is_own_call();
+                let own = Piece::is_from_own_call;
                 let confirms = own(newest) && !own(first) && !own(&piece);
                 all_thin
                     && !confirms

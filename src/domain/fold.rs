@@ -178,13 +178,22 @@ fn walk_by(rules: Rules, evidence: &Evidence, terms: Terms) -> Walk {
     walk
 }
 
-/// Whether a call of ours named the state the order is in.
+/// Whether a call of ours named the state the order is in: by its word, or by a refund total that takes the whole gross.
 pub fn is_confirmed(evidence: &Evidence, state: State) -> bool {
     let names = |piece: &Piece| match &piece.said {
-        Said::Word(word) => step(Some(state), *word) == Step::Same,
+        Said::Word(word) => {
+            step(Some(state), *word) == Step::Same || (state == State::Refunded && refunds_all(piece))
+        }
         Said::Unknown | Said::Settled | Said::Ruling(_) => false,
     };
-    evidence.pieces().iter().any(|piece| piece.origin.source.is_own_call() && names(piece))
+    evidence.pieces().iter().any(|piece| piece.is_from_own_call() && names(piece))
+}
+
+fn refunds_all(piece: &Piece) -> bool {
+    match (piece.refunded.known(), piece.gross.known()) {
+        (Some(total), Some(gross)) => !gross.is_zero() && total >= gross,
+        (_, _) => false,
+    }
 }
 
 impl History {

@@ -120,16 +120,18 @@ impl Order {
         }
     }
 
-    /// Takes over what the evidence says beside the ledger, once the entries that lead there are written.
+    /// Takes over what the evidence says beside the ledger, while the order is still what it was.
     pub fn sight(&mut self, evidence: &Evidence, standing: &Standing) {
         self.gross_known = standing.gross_known.filter(|_| standing.state.has_money());
         self.fee_known = standing.fee_known;
         self.newest = evidence.newest();
-        let asked = evidence.pieces().iter().filter(|piece| piece.origin.source.is_own_call());
+        let asked = evidence.pieces().iter().filter(|piece| piece.is_from_own_call());
+        // What confirmed it may have become part of the foundation, which keeps no sources.
+        let founded = evidence.foundation().is_some() && self.ledgered.state == standing.state;
         self.sighting = Sighting {
             provider_status: standing.provider_status.clone(),
             checked_at: asked.filter_map(|piece| piece.asked).max().max(self.sighting.checked_at),
-            confirmed: fold::is_confirmed(evidence, standing.state),
+            confirmed: fold::is_confirmed(evidence, standing.state) || (founded && self.sighting.confirmed),
             seen: !evidence.is_empty(),
         };
     }

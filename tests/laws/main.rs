@@ -22,4 +22,6 @@ mod private;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod reconciled;
+#[cfg(test)]
 mod stable;
