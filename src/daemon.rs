@@ -6,6 +6,8 @@ use crate::config::{Account, Config};
 use crate::domain::chain::Hash;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
+use crate::http::batch::Turns;
+use crate::http::idempotency::UnderWay;
 use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
 use crate::http::tls;
@@ -16,6 +18,7 @@ use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Task};
 use crate::ingest::session::Sessions;
 use crate::ledger::books::Books;
+use crate::ledger::command::Command;
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::{self, Handle, Published, Rim, Started};
 use crate::net::client::Client;
@@ -29,7 +32,7 @@ use crate::store::sled::{Durability, Sled};
 use crate::store::vault;
 use actix_web::web::Data;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +40,10 @@ use tokio::sync::{mpsc, watch};
 
 /// How often the durable head is noted outside the database.
 const NOTE_HEAD_EVERY: Duration = Duration::from_secs(60);
+/// How often expired answers to requests with an Idempotency-Key are looked for …
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// … and how many are forgotten at once.
+const FORGET_AT_ONCE: usize = 500;
 
 /// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
 pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
@@ -89,7 +96,7 @@ pub struct Daemon {
     handles: Vec<actix_web::dev::ServerHandle>,
     drain: watch::Sender<bool>,
     app: Data<App>,
-    dir: std::path::PathBuf,
+    dir: PathBuf,
 }
 
 /// Starts everything. Must run within actix's runtime.
@@ -150,6 +157,8 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         handle: handle.clone(),
         reader,
         tasks: tasks.clone(),
+        under_way: UnderWay::default(),
+        turns: Turns::default(),
         keys: keys.keys,
         issuer: config.auth.issuer,
         audience: config.auth.audience,
@@ -224,6 +233,7 @@ impl Daemon {
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
+        let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone()));
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
@@ -234,6 +244,9 @@ impl Daemon {
             server.await??;
         }
         noting.abort();
+        forgetting.abort();
+        // It holds the ledger's handle until it is gone.
+        drop(forgetting.await);
         drop((self.app, self.tasks, self.handle));
         join(self.ingest).await?;
         join(self.writer).await?;
@@ -249,7 +262,23 @@ async fn join(thread: JoinHandle<()>) -> anyhow::Result<()> {
     joined.map_err(|_| anyhow::anyhow!("a thread ended in a panic; see the log"))
 }
 
-async fn note_head_now_and_then(dir: std::path::PathBuf, published: watch::Receiver<Published>) {
+/// Forgets the answers to requests with an Idempotency-Key once they have expired.
+async fn forget_now_and_then(app: Data<App>) {
+    loop {
+        let expired = app.reader.expired_requests(app.clock.now(), FORGET_AT_ONCE).unwrap_or_default();
+        let more = expired.len() == FORGET_AT_ONCE;
+        if !expired.is_empty()
+            && let Err(error) = app.handle.submit_patiently(Command::ForgetRequests(expired)).await
+        {
+            tracing::warn!(%error, "expired answers could not be forgotten yet");
+        } else if more {
+            continue;
+        }
+        tokio::time::sleep(FORGET_EVERY).await;
+    }
+}
+
+async fn note_head_now_and_then(dir: PathBuf, published: watch::Receiver<Published>) {
     loop {
         tokio::time::sleep(NOTE_HEAD_EVERY).await;
         let now = published.borrow().clone();

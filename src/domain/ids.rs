@@ -1,5 +1,6 @@
 //! Ids: parsed once at the edge, never bare strings inside.
 
+use super::time::Time;
 use bincode::{Decode, Encode};
 use std::fmt;
 
@@ -44,6 +45,10 @@ pub struct Seq(pub u64);
 /// A received callback, numbered in the order of receipt.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct ReceiptId(pub u64);
+
+/// What a request's makings are named by: the same for every repeat of one request, ordered by when it first came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Debug)]
+pub struct Nonce(pub [u8; 16]);
 
 /// Which order: an account and its reference there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Debug)]
@@ -165,6 +170,16 @@ impl fmt::Display for ReceiptId {
 impl fmt::Debug for ReceiptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Nonce {
+    /// A nonce of this moment; `chance` tells apart those of the same one.
+    pub fn new(now: Time, chance: [u8; 8]) -> Nonce {
+        let mut bytes = [0; 16];
+        let moment = now.0.to_be_bytes();
+        bytes.iter_mut().zip(moment.into_iter().chain(chance)).for_each(|(to, from)| *to = from);
+        Nonce(bytes)
     }
 }
 

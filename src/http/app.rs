@@ -1,5 +1,7 @@
 //! What every handler can reach.
 
+use super::batch::Turns;
+use super::idempotency::UnderWay;
 use super::limits::DoorLimits;
 use super::problem::Problem;
 use crate::auth::Keys;
@@ -24,6 +26,10 @@ pub struct App {
     pub handle: Handle,
     pub reader: Reader,
     pub tasks: mpsc::UnboundedSender<Task>,
+    /// Requests with an Idempotency-Key that are being carried out.
+    pub under_way: UnderWay,
+    /// Whose large request is in memory.
+    pub turns: Turns,
     pub keys: Keys,
     pub issuer: String,
     pub audience: String,

@@ -36,11 +36,23 @@ async fn collect(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Unre
     Ok(bytes)
 }
 
+/// [`read`] for bodies whose limit is their own.
+pub async fn limited(payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    match read(payload, bytes_max).await {
+        Err(Unread::TooLarge) => Err(Problem::too_large(bytes_max)),
+        read => Ok(read?),
+    }
+}
+
 /// A body that must be a JSON object.
 pub async fn object(payload: Payload) -> Result<Json, Problem> {
-    let bytes = read(payload, BODY_BYTES_MAX).await?;
+    json_object(&read(payload, BODY_BYTES_MAX).await?)
+}
+
+/// Bytes that must be a JSON object.
+pub fn json_object(bytes: &[u8]) -> Result<Json, Problem> {
     let json =
-        Json::parse(&bytes).map_err(|error| Problem::body(format!("a JSON object is expected; {error}")))?;
+        Json::parse(bytes).map_err(|error| Problem::body(format!("a JSON object is expected; {error}")))?;
     if json.is_object() { Ok(json) } else { Err(Problem::body("a JSON object is expected")) }
 }
 

@@ -146,7 +146,8 @@ fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
         | Reply::Recorded(_)
         | Reply::Noted
         | Reply::Ruled(_)
-        | Reply::Rescheduled(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
+        | Reply::Rescheduled(_)
+        | Reply::Claimed(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
     }
 }
 

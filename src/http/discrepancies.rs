@@ -128,7 +128,8 @@ pub async fn resolve(
         | Reply::Registered { .. }
         | Reply::Recorded(_)
         | Reply::Noted
-        | Reply::Rescheduled(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
+        | Reply::Rescheduled(_)
+        | Reply::Claimed(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
     }
 }
 

@@ -4,12 +4,14 @@
 pub mod admin;
 pub mod app;
 pub mod balances;
+pub mod batch;
 pub mod body;
 pub mod callbacks;
 pub mod discrepancies;
 pub mod entries;
 pub mod events;
 pub mod guard;
+pub mod idempotency;
 pub mod limits;
 pub mod openapi;
 pub mod orders;

@@ -1,6 +1,6 @@
 //! The OpenAPI document, from the handlers' own types.
 
-use super::{admin, balances, callbacks, discrepancies, entries, events, orders, receipts, stream};
+use super::{admin, balances, batch, callbacks, discrepancies, entries, events, orders, receipts, stream};
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi};
     ),
     paths(
         callbacks::post, callbacks::post_with_key,
-        orders::put, orders::get, orders::list, orders::history, orders::poll,
+        orders::put, orders::get, orders::list, orders::history, orders::poll, batch::post,
         entries::list, entries::get, entries::head,
         events::list, stream::get,
         balances::get,

@@ -183,6 +183,9 @@ impl From<Refusal> for Problem {
             }
             Refusal::BodyErased => Problem::new(409, "body-erased", "Body erased", detail),
             Refusal::NoWay(_) => Problem::new(409, "no-legal-way", "No legal way", detail),
+            Refusal::KeyReused => {
+                Problem::new(409, "idempotency-key-reused", "Idempotency-Key reused", detail)
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 
 const METADATA_KEYS_MAX: usize = 20;
 const METADATA_BYTES_MAX: usize = 4096;
+/// How many fields that do not belong are named: an answer stays small whatever was sent.
+const UNKNOWN_NAMED_MAX: usize = 8;
 const KNOWN: [&str; 7] =
     ["account", "reference", "amount", "currency", "expires_at", "provider_ref", "metadata"];
 
@@ -78,7 +80,8 @@ impl Fields<'_> {
 
     fn unknown(&mut self) {
         if let Json::Object(fields) = self.json {
-            for name in fields.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+            let unknown = fields.keys().filter(|name| !KNOWN.contains(&name.as_str()));
+            for name in unknown.take(UNKNOWN_NAMED_MAX) {
                 self.problem(name, "not a field of a registration");
             }
         }

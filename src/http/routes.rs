@@ -1,7 +1,9 @@
 //! Every route in one table.
 
 use super::problem::Problem;
-use super::{admin, balances, callbacks, discrepancies, entries, events, openapi, orders, receipts, stream};
+use super::{
+    admin, balances, batch, callbacks, discrepancies, entries, events, openapi, orders, receipts, stream,
+};
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, get, head, post, put, resource};
 use actix_web::{HttpResponse, ResponseError, web};
@@ -20,6 +22,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(
             at("/v1/orders/{account}/{reference}").route(get().to(orders::get)).route(put().to(orders::put)),
         )
+        .service(at("/v1/orders:batch").route(post().to(batch::post)))
         .service(at("/v1/orders/{account}/{reference}/history").route(get().to(orders::history)))
         .service(at("/v1/orders/{account}/{reference}/poll").route(post().to(orders::poll)))
         .service(at("/v1/ledger").route(get().to(entries::list)))

@@ -89,7 +89,7 @@ fn cors(origins: &[String]) -> Cors {
             "if-none-match",
             "last-event-id",
         ])
-        .expose_headers(["etag", "retry-after", "www-authenticate"])
+        .expose_headers(["etag", "idempotency-replayed", "location", "retry-after", "www-authenticate"])
         .max_age(3600);
     if origins.iter().any(|origin| origin == "*") {
         return cors.allow_any_origin();

@@ -1,5 +1,6 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
+use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq, Token};
 use crate::domain::money::{Currency, Money};
@@ -8,6 +9,7 @@ use crate::domain::receipt::{Attempt, Outcome};
 use crate::domain::state::State;
 use crate::domain::time::Time;
 use crate::schedule::cadence::Cadence;
+use crate::store::idempotency::RequestKey;
 use crate::store::meta::StoreError;
 use crate::store::sealed::Body;
 
@@ -22,6 +24,10 @@ pub enum Command {
     Postpone(Postponed),
     Reschedule(Rescheduling),
     NoteAccount(AccountNote),
+    ClaimRequest(ClaimRequest),
+    KeepAnswer(KeepAnswer),
+    /// Those that have expired, or that came to nothing.
+    ForgetRequests(Vec<RequestKey>),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -166,6 +172,7 @@ pub enum Reply {
     Ruled(Box<Order>),
     /// The last order that was done; `None`: all are.
     Rescheduled(Option<OrderKey>),
+    Claimed(Claim),
 }
 
 /// What a registration added.
@@ -201,6 +208,8 @@ pub enum Refusal {
     BodyErased,
     #[error("{0}")]
     NoWay(String),
+    #[error("another request had that Idempotency-Key; a key goes with one request")]
+    KeyReused,
 }
 
 /// Why a command was not carried out at all.
@@ -232,12 +241,15 @@ impl Command {
             Command::Receive(received) => 512 + received.body.bytes.0.len(),
             Command::Record(record) => 2048 * record.news.len().max(1),
             Command::Reschedule(_) => 64 * 1024,
+            Command::KeepAnswer(keep) => 512 + keep.answer.body.0.len(),
+            Command::ForgetRequests(requests) => 256 * requests.len(),
             Command::Register(_)
             | Command::NoteAttempt(_)
             | Command::Rule(_)
             | Command::Reprocess(_)
             | Command::Postpone(_)
-            | Command::NoteAccount(_) => 1024,
+            | Command::NoteAccount(_)
+            | Command::ClaimRequest(_) => 1024,
         }
     }
 }

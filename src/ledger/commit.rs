@@ -34,6 +34,9 @@ impl Group<'_> {
             Command::Postpone(postponed) => self.postpone(postponed),
             Command::Reschedule(rescheduling) => self.reschedule(&rescheduling),
             Command::NoteAccount(note) => self.note_account(&note),
+            Command::ClaimRequest(request) => self.claim_request(&request),
+            Command::KeepAnswer(keep) => self.keep_answer(&keep),
+            Command::ForgetRequests(requests) => self.forget_requests(&requests),
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod books;
 pub mod command;
 pub mod commit;
+pub mod idempotency;
 pub mod lists;
 pub mod polls;
 pub mod reader;

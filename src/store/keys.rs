@@ -19,7 +19,11 @@
 //! | `Y` | seq | an operator's reason: can be erased | resolutions, erasure |
 //! | `Q` | account, due time, reference | nothing: the order is polled then | evidence, registrations, polls |
 //! | `C` | account | what the poller knows of an account | its first callback, catching up, other pauses |
+//! | `I` | `k`, request | a claimed request | requests with an Idempotency-Key, expiry |
+//! | `I` | `b`, request, chunk | its answer's body: can be erased | the same |
+//! | `I` | `x`, time, request | nothing: it expires then | the same |
 
+use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
 use crate::domain::money::Currency;
@@ -42,6 +46,7 @@ pub const METADATA: u8 = b'T';
 pub const REASON: u8 = b'Y';
 pub const POLL: u8 = b'Q';
 pub const ACCOUNT: u8 = b'C';
+pub const REQUEST: u8 = b'I';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -136,6 +141,30 @@ pub fn account(account: &AccountId) -> Vec<u8> {
     std::iter::once(ACCOUNT).chain(account.as_str().bytes()).collect()
 }
 
+pub fn request(key: &RequestKey) -> Vec<u8> {
+    [&[REQUEST, b'k'], key.0.as_slice()].concat()
+}
+
+pub fn request_answer(key: &RequestKey, chunk: u8) -> Vec<u8> {
+    [&[REQUEST, b'b'], key.0.as_slice(), &[chunk]].concat()
+}
+
+/// All expiries begin with this.
+pub fn request_expiries() -> Vec<u8> {
+    vec![REQUEST, b'x']
+}
+
+pub fn request_expiry(at: Time, key: &RequestKey) -> Vec<u8> {
+    // The sign bit flipped: byte order is the order of time.
+    let dated = (at.0 as u64) ^ (1 << 63);
+    [request_expiries().as_slice(), &dated.to_be_bytes(), &key.0].concat()
+}
+
+/// The request that an expiry is about.
+pub fn request_of_expiry(key: &[u8]) -> Option<RequestKey> {
+    key.get(10..).and_then(|bytes| bytes.try_into().ok()).map(RequestKey)
+}
+
 /// The number at the end of a numbered key.
 pub fn number(key: &[u8]) -> Option<u64> {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
@@ -165,6 +194,7 @@ pub fn describe(key: &[u8]) -> String {
         Some(REASON) => format!("reason of entry {}", number()),
         Some(POLL) => format!("a poll of {}", names(1)),
         Some(ACCOUNT) => format!("account {}", names(1)),
+        Some(REQUEST) => "a request with an Idempotency-Key".to_owned(),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

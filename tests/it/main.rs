@@ -7,6 +7,7 @@
 mod amounts;
 mod auth;
 mod balances;
+mod batch;
 mod callbacks;
 mod cli;
 mod config;

@@ -24,4 +24,6 @@ mod providers;
 #[cfg(test)]
 mod reconciled;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod stable;
