@@ -42,8 +42,9 @@ use tokio::sync::{mpsc, watch};
 const NOTE_HEAD_EVERY: Duration = Duration::from_secs(60);
 /// How often expired answers to requests with an Idempotency-Key are looked for …
 const FORGET_EVERY: Duration = Duration::from_secs(600);
-/// … and how many are forgotten at once.
-const FORGET_AT_ONCE: usize = 500;
+/// … and how many are forgotten at once, with a pause for others between.
+const FORGET_AT_ONCE: usize = 100;
+const FORGET_PAUSE: Duration = Duration::from_millis(200);
 
 /// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
 pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
@@ -111,14 +112,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         tracing::info!(path = %path.display(), "no [[auth.keys]] configured: made a signing key");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let free_dir = dir.clone();
-    let rim = Rim {
-        engine,
-        clock: Arc::clone(&clock),
-        free_bytes: Box::new(move || directory::free_bytes(&free_dir).ok()),
-        min_free_bytes: config.data.min_free_bytes,
-        acknowledge_before_sync: Fault::EarlyAck.is_on(),
-    };
+    let rim = rim(&config, engine, Arc::clone(&clock));
     let Started { handle, reader, thread: writer } = writer::start(rim, books)?;
     let published = reader.subscribe();
     let accounts = Accounts::new(config.accounts.into_iter().map(with_faults).collect());
@@ -186,6 +180,47 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         app,
         dir,
     })
+}
+
+/// What the writer needs from around it.
+fn rim(config: &Config, engine: Arc<dyn Engine>, clock: Arc<dyn Clock>) -> Rim {
+    let dir = config.data.dir.clone();
+    Rim {
+        engine,
+        clock,
+        free_bytes: Box::new(move || directory::free_bytes(&dir).ok()),
+        min_free_bytes: config.data.min_free_bytes,
+        acknowledge_before_sync: Fault::EarlyAck.is_on(),
+    }
+}
+
+/// A ledger that no daemon serves, held by a command that writes to it.
+pub struct Alone {
+    pub handle: Handle,
+    published: watch::Receiver<Published>,
+    writer: JoinHandle<()>,
+    dir: PathBuf,
+}
+
+/// Opens the configured data directory for a command alone.
+pub fn open_alone(config: &Config) -> Result<Alone, OpenError> {
+    let dir = config.data.dir.clone();
+    let (engine, books) = open(&dir)?;
+    let unusable = |error: std::io::Error| OpenError::Unusable { path: dir.clone(), what: error.to_string() };
+    directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash).map_err(unusable)?;
+    let started = writer::start(rim(config, engine, Arc::new(SystemClock)), books).map_err(unusable)?;
+    let published = started.reader.subscribe();
+    Ok(Alone { handle: started.handle, published, writer: started.thread, dir })
+}
+
+impl Alone {
+    /// Waits until all is on disk, and notes the head.
+    pub fn close(self) -> anyhow::Result<()> {
+        drop(self.handle);
+        self.writer.join().map_err(|_| anyhow::anyhow!("the writer ended in a panic"))?;
+        let last = self.published.borrow().clone();
+        Ok(directory::note_head(&self.dir, &last.database, last.seq, last.hash)?)
+    }
 }
 
 /// Takes the deliberate fault of a mistaken adapter into account, if one is switched on.
@@ -271,10 +306,8 @@ async fn forget_now_and_then(app: Data<App>) {
             && let Err(error) = app.handle.submit_patiently(Command::ForgetRequests(expired)).await
         {
             tracing::warn!(%error, "expired answers could not be forgotten yet");
-        } else if more {
-            continue;
         }
-        tokio::time::sleep(FORGET_EVERY).await;
+        tokio::time::sleep(if more { FORGET_PAUSE } else { FORGET_EVERY }).await;
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Command {
     Token(TokenOptions),
     /// Replay the whole ledger, and name the first difference if anything is off.
     Verify(VerifyOptions),
+    /// Register existing orders in bulk from a CSV file; also while the daemon runs, and as often as wanted.
+    Import(ImportOptions),
     /// Name every problem of the configuration with its key; start nothing.
     CheckConfig,
 }
@@ -64,6 +66,14 @@ pub struct SandboxOptions {
     /// Pause between two things that happen to a payment; what providers do in hours.
     #[arg(long, default_value = "2s", value_name = "DURATION")]
     pub beat: String,
+}
+
+#[derive(Args)]
+pub struct ImportOptions {
+    /// Columns account, reference, amount, currency; optionally expires_at, provider_ref and metadata.NAME. In any
+    /// order, with a header, commas or semicolons between.
+    #[arg(value_name = "FILE.csv")]
+    pub file: PathBuf,
 }
 
 #[derive(Args)]

@@ -4,6 +4,7 @@
 pub mod args;
 mod check_config;
 mod demo;
+mod import;
 mod sandbox;
 mod serve;
 mod stage;
@@ -41,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Sandbox(options) => sandbox::run(&options),
         Command::Token(options) => token::run(&arguments.config, &options),
+        Command::Import(options) => import::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
         Command::CheckConfig => check_config::run(&arguments.config),
     };

@@ -17,6 +17,7 @@ mod doors;
 mod durable;
 mod events;
 mod hostile;
+mod import;
 mod keys;
 mod kill;
 mod kill_all;
