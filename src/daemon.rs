@@ -4,6 +4,7 @@ use crate::auth::Keys;
 use crate::clock::{Clock, SystemClock, random_bytes};
 use crate::config::{Account, Config};
 use crate::domain::chain::Hash;
+use crate::domain::ids::RunId;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
 use crate::http::batch::Turns;
@@ -142,7 +143,8 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         },
         stamped: Mutex::default(),
     };
-    let (tasks, ingest) = start_ingest(desk)?;
+    let (runs_begun, begun) = mpsc::unbounded_channel();
+    let (tasks, ingest) = start_ingest(desk, begun)?;
     let (drain, draining) = watch::channel(false);
     let app = Data::new(App {
         accounts,
@@ -151,6 +153,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         handle: handle.clone(),
         reader,
         tasks: tasks.clone(),
+        runs: runs_begun,
         under_way: UnderWay::default(),
         turns: Turns::default(),
         keys: keys.keys,
@@ -251,11 +254,14 @@ fn bind(config: &Config) -> anyhow::Result<Listeners> {
 }
 
 /// Ingest has a thread and a runtime of its own: it goes on while HTTP workers are busy, and ends after them.
-fn start_ingest(desk: Desk) -> anyhow::Result<(mpsc::UnboundedSender<Task>, JoinHandle<()>)> {
+fn start_ingest(
+    desk: Desk,
+    begun: mpsc::UnboundedReceiver<RunId>,
+) -> anyhow::Result<(mpsc::UnboundedSender<Task>, JoinHandle<()>)> {
     let (tasks, inbox) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
-        if let Err(why) = runtime.block_on(runner::run(Arc::new(desk), inbox)) {
+        if let Err(why) = runtime.block_on(runner::run(Arc::new(desk), inbox, begun)) {
             tracing::error!(%why, "callbacks are no longer processed; restart the daemon");
         }
         runtime.shutdown_background();

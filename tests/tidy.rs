@@ -50,6 +50,7 @@ const RIM_WITHIN: &[&str] = &[
     "store/vault.rs",
     "ledger/writer.rs",
     "ingest/runner.rs",
+    "ingest/runs.rs",
     "sandbox/server.rs",
 ];
 const NOT_IN_DETERMINISTIC: &[&str] = &[

@@ -50,6 +50,10 @@ pub struct ReceiptId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Debug)]
 pub struct Nonce(pub [u8; 16]);
 
+/// A reconciliation, numbered by when it began.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct RunId(pub [u8; 16]);
+
 /// Which order: an account and its reference there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Debug)]
 pub struct OrderKey {
@@ -180,6 +184,27 @@ impl Nonce {
         let moment = now.0.to_be_bytes();
         bytes.iter_mut().zip(moment.into_iter().chain(chance)).for_each(|(to, from)| *to = from);
         Nonce(bytes)
+    }
+}
+
+impl RunId {
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("run_").filter(|digits| digits.len() == 32)?;
+        let plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| plain)?;
+        Some(RunId(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run_{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

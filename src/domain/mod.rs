@@ -12,6 +12,7 @@ pub mod money;
 pub mod order;
 pub mod posting;
 pub mod receipt;
+pub mod run;
 pub mod standing;
 pub mod state;
 pub mod time;

@@ -6,6 +6,7 @@ use super::limits::DoorLimits;
 use super::problem::Problem;
 use crate::auth::Keys;
 use crate::clock::Clock;
+use crate::domain::ids::RunId;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::runner::Task;
@@ -26,6 +27,8 @@ pub struct App {
     pub handle: Handle,
     pub reader: Reader,
     pub tasks: mpsc::UnboundedSender<Task>,
+    /// Reconciliations that begin.
+    pub runs: mpsc::UnboundedSender<RunId>,
     /// Requests with an Idempotency-Key that are being carried out.
     pub under_way: UnderWay,
     /// Whose large request is in memory.

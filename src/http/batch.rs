@@ -176,7 +176,7 @@ async fn register(
     };
     match app.handle.submit_patiently(Command::Register(registration)).await {
         Ok(Reply::Registered { order, news }) => Ok(line.registered(&order, news)),
-        Ok(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
+        Ok(_) => Err(Problem::another_answer()),
         Err(SubmitError::Refused(refusal)) => Ok(line.refused(refusal.into())),
         Err(error @ (SubmitError::Busy | SubmitError::Stopped(_))) => Err(error.into()),
     }

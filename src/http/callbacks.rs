@@ -140,15 +140,8 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
 }
 
 fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
-    match reply {
-        Reply::Received(id) => Ok(id),
-        Reply::Registered { .. }
-        | Reply::Recorded(_)
-        | Reply::Noted
-        | Reply::Ruled(_)
-        | Reply::Rescheduled(_)
-        | Reply::Claimed(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
-    }
+    let Reply::Received(id) = reply else { return Err(Problem::another_answer()) };
+    Ok(id)
 }
 
 fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {

@@ -122,15 +122,9 @@ pub async fn resolve(
     let actor = Some(subject.take(ACTOR_CHARS_MAX).collect::<String>()).filter(|actor| !actor.is_empty());
     tracing::info!(order = %key, %discrepancy, ?action, "an operator resolves a discrepancy");
     let ruling = RulingRequest { discrepancy, actor, reason, action };
-    match app.handle.submit(Command::Rule(ruling)).await? {
-        Reply::Ruled(order) => answer(&request, &app, &order, StatusCode::OK).await,
-        Reply::Received(_)
-        | Reply::Registered { .. }
-        | Reply::Recorded(_)
-        | Reply::Noted
-        | Reply::Rescheduled(_)
-        | Reply::Claimed(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
-    }
+    let reply = app.handle.submit(Command::Rule(ruling)).await?;
+    let Reply::Ruled(order) = reply else { return Err(Problem::another_answer()) };
+    answer(&request, &app, &order, StatusCode::OK).await
 }
 
 fn decision(json: &Json) -> Result<(String, Ruled), Problem> {

@@ -66,20 +66,18 @@ pub async fn once(
     let _turn = app.under_way.enter(key)?;
     let fingerprint = fingerprint(request, body);
     let claim = Command::ClaimRequest(ClaimRequest { key, fingerprint, nonce });
-    match app.handle.submit(claim).await? {
-        Reply::Claimed(Claim::Answered(Answer { status, location, body })) => {
+    let Reply::Claimed(claim) = app.handle.submit(claim).await? else {
+        return Err(Problem::another_answer());
+    };
+    match claim {
+        Claim::Answered(Answer { status, location, body }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
             Ok(answered(status, location.as_deref(), body.0, true))
         }
-        Reply::Claimed(Claim::Granted(nonce)) => {
+        Claim::Granted(nonce) => {
             let made = settle(app, key, make(nonce).await).await?;
             Ok(answered(made.status, made.location.as_deref(), made.body, false))
         }
-        Reply::Received(_)
-        | Reply::Registered { .. }
-        | Reply::Recorded(_)
-        | Reply::Noted
-        | Reply::Ruled(_) => Err(Problem::unavailable("the ledger answered something else", 1)),
     }
 }
 

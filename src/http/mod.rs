@@ -18,6 +18,7 @@ pub mod orders;
 pub mod page;
 pub mod problem;
 pub mod receipts;
+pub mod reconciliations;
 pub mod registration;
 pub mod routes;
 pub mod server;

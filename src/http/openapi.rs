@@ -1,6 +1,9 @@
 //! The OpenAPI document, from the handlers' own types.
 
-use super::{admin, balances, batch, callbacks, discrepancies, entries, events, orders, receipts, stream};
+use super::{
+    admin, balances, batch, callbacks, discrepancies, entries, events, orders, receipts, reconciliations,
+    stream,
+};
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -21,6 +24,7 @@ use utoipa::{Modify, OpenApi};
         balances::get,
         receipts::list, receipts::get, receipts::reprocess,
         discrepancies::list, discrepancies::resolve,
+        reconciliations::post, reconciliations::list, reconciliations::get,
         admin::status, admin::health, admin::ready,
     ),
     security(("bearer" = [])),
@@ -29,6 +33,7 @@ use utoipa::{Modify, OpenApi};
         (name = "callbacks", description = "What providers send, and what became of it. Scopes callbacks:read, callbacks:write"),
         (name = "orders", description = "One payment at one account. Scopes orders:read, orders:write"),
         (name = "discrepancies", description = "Where evidence contradicts. Scopes orders:read, orders:write"),
+        (name = "reconciliations", description = "Asking the provider about many orders. Scopes orders:read, orders:write"),
         (name = "ledger", description = "The append-only, hash-chained entries. Scope ledger:read"),
         (name = "events", description = "One event per entry. Scope events:read"),
         (name = "balances", description = "Double-entry balances. Scope balances:read"),

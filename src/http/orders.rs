@@ -62,7 +62,7 @@ pub async fn put(
     let registration = registration::read(&json, account.terms(), reference)?;
     let reply = app.handle.submit(Command::Register(registration)).await?;
     let Reply::Registered { order, news } = reply else {
-        return Err(Problem::unavailable("the ledger answered something else", 1));
+        return Err(Problem::another_answer());
     };
     let status = match news {
         RegistrationNews::First => StatusCode::CREATED,
@@ -215,7 +215,8 @@ pub fn account_filter(text: &str) -> Result<crate::domain::ids::AccountId, Probl
     crate::domain::ids::AccountId::parse(text).map_err(Problem::from)
 }
 
-fn order_cursor(cursor: &str) -> Result<OrderKey, Problem> {
+/// The order that a page ended at.
+pub fn order_cursor(cursor: &str) -> Result<OrderKey, Problem> {
     let invalid = || Problem::parameter("the cursor is not one that this list gave");
     match page::parts(cursor)?.as_slice() {
         [account, reference] => {

@@ -85,6 +85,11 @@ impl Problem {
         Problem { retry_after: Some(retry_after), ..problem }
     }
 
+    /// A command was answered with another command's reply: it may or may not have been carried out.
+    pub fn another_answer() -> Problem {
+        Problem::unavailable("the ledger answered something else", 1)
+    }
+
     /// Too many of something; come again after a while.
     pub fn too_many(detail: &str, wait: std::time::Duration) -> Problem {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);

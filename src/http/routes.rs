@@ -2,7 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, discrepancies, entries, events, openapi, orders, receipts, stream,
+    admin, balances, batch, callbacks, discrepancies, entries, events, openapi, orders, receipts,
+    reconciliations, stream,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, get, head, post, put, resource};
@@ -36,6 +37,12 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/callbacks/{id}/reprocess").route(post().to(receipts::reprocess)))
         .service(at("/v1/discrepancies").route(get().to(discrepancies::list)))
         .service(at("/v1/discrepancies/{id}/resolve").route(post().to(discrepancies::resolve)))
+        .service(
+            at("/v1/reconciliations")
+                .route(get().to(reconciliations::list))
+                .route(post().to(reconciliations::post)),
+        )
+        .service(at("/v1/reconciliations/{id}").route(get().to(reconciliations::get)))
         .service(at("/v1/admin/status").route(get().to(admin::status)))
         .service(at("/healthz").route(get().to(admin::health)).route(head().to(admin::health)))
         .service(at("/readyz").route(get().to(admin::ready)).route(head().to(admin::ready)))

@@ -121,14 +121,8 @@ impl Desk {
 
     async fn record_news(&self, account: &Account, news: Vec<News>) -> Result<Recorded, PollError> {
         let record = Record { terms: account.terms(), news, receipt: None, attempts: Vec::new(), done: true };
-        match self.handle.submit_patiently(Command::Record(record)).await? {
-            Reply::Recorded(recorded) => Ok(recorded),
-            Reply::Received(_)
-            | Reply::Registered { .. }
-            | Reply::Noted
-            | Reply::Ruled(_)
-            | Reply::Rescheduled(_) => Ok(Recorded::default()),
-        }
+        let reply = self.handle.submit_patiently(Command::Record(record)).await?;
+        Ok(if let Reply::Recorded(recorded) = reply { recorded } else { Recorded::default() })
     }
 
     /// Reads an account's list of events from where it was read up to.
@@ -192,15 +186,9 @@ impl Desk {
             let mut after = None;
             loop {
                 let rescheduling = Rescheduling { terms: terms.clone(), after };
-                match self.handle.submit_patiently(Command::Reschedule(rescheduling)).await? {
-                    Reply::Rescheduled(Some(last)) => after = Some(last),
-                    Reply::Rescheduled(None)
-                    | Reply::Received(_)
-                    | Reply::Registered { .. }
-                    | Reply::Recorded(_)
-                    | Reply::Noted
-                    | Reply::Ruled(_) => break,
-                }
+                let reply = self.handle.submit_patiently(Command::Reschedule(rescheduling)).await?;
+                let Reply::Rescheduled(Some(last)) = reply else { break };
+                after = Some(last);
             }
         }
         Ok(())

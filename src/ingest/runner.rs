@@ -4,7 +4,8 @@
 
 use super::agenda::{Done, Work};
 use super::desk::{Desk, PollError};
-use crate::domain::ids::{AccountId, OrderKey, ReceiptId};
+use super::runs;
+use crate::domain::ids::{AccountId, OrderKey, ReceiptId, RunId};
 use crate::store::meta::StoreError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +23,15 @@ pub enum Task {
     Poll { key: OrderKey, answer: oneshot::Sender<Result<(), PollError>> },
 }
 
-pub async fn run(desk: Arc<Desk>, mut tasks: mpsc::UnboundedReceiver<Task>) -> Result<(), StoreError> {
+pub async fn run(
+    desk: Arc<Desk>,
+    mut tasks: mpsc::UnboundedReceiver<Task>,
+    runs_begun: mpsc::UnboundedReceiver<RunId>,
+) -> Result<(), StoreError> {
     let mut agenda = desk.agenda()?;
     let (done, mut endings) = mpsc::unbounded_channel();
     tokio::spawn(reschedule(Arc::clone(&desk)));
+    tokio::spawn(runs::run(Arc::clone(&desk), runs_begun, done.clone()));
     loop {
         let now = desk.clock.now();
         for work in agenda.next(now, &desk.reader)? {

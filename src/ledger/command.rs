@@ -1,8 +1,9 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
+use super::runs::{NoteResult, StartRun};
 use crate::domain::evidence::Piece;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq, Token};
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::Order;
 use crate::domain::receipt::{Attempt, Outcome};
@@ -28,6 +29,13 @@ pub enum Command {
     KeepAnswer(KeepAnswer),
     /// Those that have expired, or that came to nothing.
     ForgetRequests(Vec<RequestKey>),
+    StartRun(StartRun),
+    NoteResult(Box<NoteResult>),
+    /// A run has asked about every order of an account.
+    EndLane {
+        run: RunId,
+        account: AccountId,
+    },
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -242,6 +250,7 @@ impl Command {
             Command::Record(record) => 2048 * record.news.len().max(1),
             Command::Reschedule(_) => 64 * 1024,
             Command::KeepAnswer(keep) => 512 + keep.answer.body.0.len(),
+            Command::StartRun(start) => 1024 + 256 * (start.lanes.len() + start.orders.len()),
             Command::ForgetRequests(requests) => 256 * requests.len(),
             Command::Register(_)
             | Command::NoteAttempt(_)
@@ -249,7 +258,9 @@ impl Command {
             | Command::Reprocess(_)
             | Command::Postpone(_)
             | Command::NoteAccount(_)
-            | Command::ClaimRequest(_) => 1024,
+            | Command::ClaimRequest(_)
+            | Command::NoteResult(_)
+            | Command::EndLane { .. } => 1024,
         }
     }
 }

@@ -37,6 +37,9 @@ impl Group<'_> {
             Command::ClaimRequest(request) => self.claim_request(&request),
             Command::KeepAnswer(keep) => self.keep_answer(&keep),
             Command::ForgetRequests(requests) => self.forget_requests(&requests),
+            Command::StartRun(start) => self.start_run(&start),
+            Command::NoteResult(note) => self.note_result(*note),
+            Command::EndLane { run, account } => self.end_lane(run, &account),
         }
     }
 

@@ -68,7 +68,7 @@ impl ReceiptFilter {
 }
 
 /// Collects a page from an iterator, with the cursor of each thing.
-fn page<T, C: Clone>(
+pub(super) fn page<T, C: Clone>(
     items: impl Iterator<Item = Result<(C, T), StoreError>>,
     limit: usize,
     wants: impl Fn(&T) -> bool,

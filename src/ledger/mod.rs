@@ -7,5 +7,6 @@ pub mod idempotency;
 pub mod lists;
 pub mod polls;
 pub mod reader;
+pub mod runs;
 pub mod verify;
 pub mod writer;

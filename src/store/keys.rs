@@ -22,10 +22,13 @@
 //! | `I` | `k`, request | a claimed request | requests with an Idempotency-Key, expiry |
 //! | `I` | `b`, request, chunk | its answer's body: can be erased | the same |
 //! | `I` | `x`, time, request | nothing: it expires then | the same |
+//! | `N` | `h`, run | reconciliation | its start and end |
+//! | `N` | `l`, run, account | how far it is within one account | its results |
+//! | `U` | run, account, reference | its result for one order | its start, its results |
 
 use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq};
 use crate::domain::money::Currency;
 use crate::domain::posting::LedgerAccount;
 use crate::domain::time::Time;
@@ -47,6 +50,8 @@ pub const REASON: u8 = b'Y';
 pub const POLL: u8 = b'Q';
 pub const ACCOUNT: u8 = b'C';
 pub const REQUEST: u8 = b'I';
+pub const RUN: u8 = b'N';
+pub const SLOT: u8 = b'U';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -165,6 +170,43 @@ pub fn request_of_expiry(key: &[u8]) -> Option<RequestKey> {
     key.get(10..).and_then(|bytes| bytes.try_into().ok()).map(RequestKey)
 }
 
+/// All runs begin with this.
+pub fn runs() -> Vec<u8> {
+    vec![RUN, b'h']
+}
+
+pub fn run(id: RunId) -> Vec<u8> {
+    [runs().as_slice(), &id.0].concat()
+}
+
+/// All lanes of one run begin with this.
+pub fn lanes_of(id: RunId) -> Vec<u8> {
+    [&[RUN, b'l'], id.0.as_slice()].concat()
+}
+
+pub fn lane(id: RunId, account: &AccountId) -> Vec<u8> {
+    [lanes_of(id).as_slice(), account.as_str().as_bytes()].concat()
+}
+
+/// All records of one run begin with this.
+pub fn slots_of(id: RunId) -> Vec<u8> {
+    [&[SLOT], id.0.as_slice()].concat()
+}
+
+pub fn slots_of_account(id: RunId, account: &AccountId) -> Vec<u8> {
+    [slots_of(id).as_slice(), account.as_str().as_bytes(), &[0]].concat()
+}
+
+pub fn slot(id: RunId, order: &OrderKey) -> Vec<u8> {
+    [slots_of_account(id, &order.account).as_slice(), order.reference.as_str().as_bytes()].concat()
+}
+
+/// The order that a run's record is about.
+pub fn order_of_slot(key: &[u8]) -> Option<OrderKey> {
+    let (account, reference) = std::str::from_utf8(key.get(17..)?).ok()?.split_once('\0')?;
+    Some(OrderKey::new(AccountId::parse(account).ok()?, Reference::parse_stored(reference).ok()?))
+}
+
 /// The number at the end of a numbered key.
 pub fn number(key: &[u8]) -> Option<u64> {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
@@ -195,6 +237,8 @@ pub fn describe(key: &[u8]) -> String {
         Some(POLL) => format!("a poll of {}", names(1)),
         Some(ACCOUNT) => format!("account {}", names(1)),
         Some(REQUEST) => "a request with an Idempotency-Key".to_owned(),
+        Some(RUN) => "a reconciliation".to_owned(),
+        Some(SLOT) => "a reconciliation's result".to_owned(),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

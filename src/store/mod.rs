@@ -15,6 +15,7 @@ pub mod meta;
 pub mod orders;
 pub mod polls;
 pub mod receipts;
+pub mod runs;
 pub mod sealed;
 pub mod sled;
 pub mod vault;

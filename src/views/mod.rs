@@ -7,3 +7,4 @@ pub mod entry;
 pub mod event;
 pub mod order;
 pub mod receipt;
+pub mod run;

@@ -1,0 +1,63 @@
+//! A run over as many orders as `RAZAO_ORDERS` says (100000 shows what is meant): its memory does not grow with them.
+
+use super::{begin, path};
+use crate::support::{ACCOUNT, Bank, Daemon, until_within};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// The process's memory in KiB: now, and at most.
+fn memory(pid: u32) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+#[tokio::test]
+#[ignore = "takes minutes; RAZAO_ORDERS=100000 cargo test --test it -- --ignored many_orders --nocapture"]
+async fn many_orders_take_no_more_memory_than_few() {
+    let count: usize = std::env::var("RAZAO_ORDERS").map_or(100_000, |text| text.parse().unwrap());
+    let bank = Bank::open();
+    let mut daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    for chunk in (0..count).collect::<Vec<_>>().chunks(10_000) {
+        let order = |n: &usize| json!({"account": ACCOUNT, "reference": format!("PED-{n:07}"), "amount": "1.00", "currency": "BRL"});
+        let orders: Vec<_> = chunk.iter().map(order).collect();
+        let answer = client.post("/v1/orders:batch", &json!({"orders": orders})).await.is(200);
+        assert!(answer["data"].as_array().unwrap().iter().all(|line| line["status"] == 201));
+        chunk.iter().for_each(|n| bank.says(&format!("PED-{n:07}"), "paid", "1", "0"));
+    }
+    // A fresh process: what it holds afterwards is the run's.
+    daemon.restart();
+    let client = daemon.client();
+    let idle = memory(daemon.pid());
+    let begun = Instant::now();
+    let id = begin(&client, &json!({})).await;
+    let answered = begun.elapsed();
+    until_within(Duration::from_secs(3600), "the end of the run", async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let run = client.get(&format!("{}?limit=1", path(&id))).await.ok();
+        (run["status"] == "done").then_some(())
+    })
+    .await;
+    let (took, after_run) = (begun.elapsed(), memory(daemon.pid()));
+    let (mut cursor, mut read) = (String::new(), 0);
+    loop {
+        let page = client.get(&format!("{}?limit=1000{cursor}", path(&id))).await.ok();
+        let results = page["results"].as_array().unwrap();
+        assert!(results.iter().all(|result| result["result"] == "corrected"));
+        read += results.len();
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(read, count);
+    let after_reading = memory(daemon.pid());
+    println!(
+        "{count} orders: POST {answered:?}, run {took:?}; KiB now/at most: idle {idle:?}, after the run {after_run:?}, \
+         after reading every result {after_reading:?}"
+    );
+    daemon.stop();
+    daemon.assert_verifies();
+}
