@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 
 /// How often the durable head is noted outside the database.
 const NOTE_HEAD_EVERY: Duration = Duration::from_secs(60);
-/// How often expired answers to requests with an Idempotency-Key are looked for …
+/// How often what has expired is looked for …
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// … and how many are forgotten at once, with a pause for others between.
 const FORGET_AT_ONCE: usize = 100;
@@ -99,6 +99,8 @@ pub struct Daemon {
     drain: watch::Sender<bool>,
     app: Data<App>,
     dir: PathBuf,
+    /// How long reconciliations are kept.
+    history: Duration,
 }
 
 /// Starts everything. Must run within actix's runtime.
@@ -182,6 +184,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         drain,
         app,
         dir,
+        history: config.data.history_retention,
     })
 }
 
@@ -274,7 +277,7 @@ impl Daemon {
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
-        let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone()));
+        let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone(), self.history));
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
@@ -303,18 +306,33 @@ async fn join(thread: JoinHandle<()>) -> anyhow::Result<()> {
     joined.map_err(|_| anyhow::anyhow!("a thread ended in a panic; see the log"))
 }
 
-/// Forgets the answers to requests with an Idempotency-Key once they have expired.
-async fn forget_now_and_then(app: Data<App>) {
+/// Forgets what is kept for a while: answers to requests with an Idempotency-Key, reconciliations.
+async fn forget_now_and_then(app: Data<App>, history: Duration) {
     loop {
-        let expired = app.reader.expired_requests(app.clock.now(), FORGET_AT_ONCE).unwrap_or_default();
-        let more = expired.len() == FORGET_AT_ONCE;
-        if !expired.is_empty()
-            && let Err(error) = app.handle.submit_patiently(Command::ForgetRequests(expired)).await
-        {
-            tracing::warn!(%error, "expired answers could not be forgotten yet");
-        }
+        let more = match forget_some(&app, history).await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!(%error, "what has expired could not be forgotten yet");
+                false
+            }
+        };
         tokio::time::sleep(if more { FORGET_PAUSE } else { FORGET_EVERY }).await;
     }
+}
+
+/// Says whether there is more.
+async fn forget_some(app: &App, history: Duration) -> anyhow::Result<bool> {
+    let now = app.clock.now();
+    let requests = app.reader.expired_requests(now, FORGET_AT_ONCE)?;
+    let run = app.reader.run_to_forget(now.minus(history), FORGET_AT_ONCE)?;
+    let more = requests.len() == FORGET_AT_ONCE || run.is_some();
+    if !requests.is_empty() {
+        app.handle.submit_patiently(Command::ForgetRequests(requests)).await?;
+    }
+    if let Some(forget) = run {
+        app.handle.submit_patiently(Command::ForgetRun(forget)).await?;
+    }
+    Ok(more)
 }
 
 async fn note_head_now_and_then(dir: PathBuf, published: watch::Receiver<Published>) {

@@ -1,7 +1,7 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
-use super::runs::{NoteResult, StartRun};
+use super::runs::{ForgetRun, NoteResult, StartRun};
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token};
 use crate::domain::money::{Currency, Money};
@@ -36,6 +36,7 @@ pub enum Command {
         run: RunId,
         account: AccountId,
     },
+    ForgetRun(ForgetRun),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -252,6 +253,7 @@ impl Command {
             Command::KeepAnswer(keep) => 512 + keep.answer.body.0.len(),
             Command::StartRun(start) => 1024 + 256 * (start.lanes.len() + start.orders.len()),
             Command::ForgetRequests(requests) => 256 * requests.len(),
+            Command::ForgetRun(forget) => 1024 + 128 * forget.orders.len(),
             Command::Register(_)
             | Command::NoteAttempt(_)
             | Command::Rule(_)

@@ -40,6 +40,7 @@ impl Group<'_> {
             Command::StartRun(start) => self.start_run(&start),
             Command::NoteResult(note) => self.note_result(*note),
             Command::EndLane { run, account } => self.end_lane(run, &account),
+            Command::ForgetRun(forget) => self.forget_run(&forget),
         }
     }
 

@@ -53,6 +53,14 @@ pub struct NoteResult {
     pub after: Option<Reference>,
 }
 
+/// A run that is forgotten, some of its results at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForgetRun {
+    pub run: RunId,
+    /// Results that go; none are left: the run itself goes.
+    pub orders: Vec<OrderKey>,
+}
+
 /// The next orders to ask about.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ToAsk {
@@ -125,7 +133,33 @@ impl Group<'_> {
     }
 }
 
+impl Group<'_> {
+    pub(super) fn forget_run(&mut self, forget: &ForgetRun) -> Result<Reply, Fault> {
+        let ended = runs::get(&self.read(), forget.run)?.is_some_and(|run| run.finished_at.is_some());
+        if !ended {
+            return Ok(Reply::Noted);
+        }
+        forget.orders.iter().for_each(|order| runs::delete_slot(&mut self.batch, forget.run, order));
+        if forget.orders.is_empty() {
+            let lanes: Vec<Lane> = runs::lanes(&self.read(), forget.run).collect::<Result<_, _>>()?;
+            runs::delete(&mut self.batch, forget.run, &lanes);
+        }
+        Ok(Reply::Noted)
+    }
+}
+
 impl Reader {
+    /// What goes next of the runs that ended before `before`: at most `limit` results, or a run without any.
+    pub fn run_to_forget(&self, before: Time, limit: usize) -> Result<Option<ForgetRun>, StoreError> {
+        let Some(oldest) = runs::oldest_first(self.engine()).next().transpose()? else { return Ok(None) };
+        if oldest.finished_at.is_none_or(|at| at >= before) {
+            return Ok(None);
+        }
+        let slots = runs::slots(self.engine(), oldest.id, None, None).take(limit);
+        let orders = slots.map(|slot| slot.map(|(order, _)| order)).collect::<Result<_, _>>()?;
+        Ok(Some(ForgetRun { run: oldest.id, orders }))
+    }
+
     pub fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         runs::get(self.engine(), id)
     }

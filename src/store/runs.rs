@@ -20,6 +20,21 @@ pub fn put(batch: &mut Batch, run: &Run) -> Result<(), StoreError> {
     store(batch, keys::run(run.id), run)
 }
 
+pub fn delete(batch: &mut Batch, id: RunId, lanes: &[Lane]) {
+    lanes.iter().for_each(|lane| batch.delete(keys::lane(id, &lane.account)));
+    batch.delete(keys::run(id));
+}
+
+pub fn delete_slot(batch: &mut Batch, id: RunId, order: &OrderKey) {
+    batch.delete(keys::slot(id, order));
+}
+
+/// Runs, oldest first.
+pub fn oldest_first<'a>(read: &'a dyn Read) -> impl Iterator<Item = Result<Run, StoreError>> + 'a {
+    let (low, high) = prefix(&keys::runs());
+    decoded(read.scan(low, high, Direction::Up))
+}
+
 /// Runs begun before `before`, newest first.
 pub fn newest_first<'a>(
     read: &'a dyn Read,

@@ -26,4 +26,6 @@ mod reconciled;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod stable;
