@@ -2,7 +2,10 @@
 
 use crate::auth::Keys;
 use crate::clock::{Clock, SystemClock, random_bytes};
+use crate::config::Webhooks;
 use crate::config::{Account, Config};
+use crate::delivery;
+use crate::delivery::board::Board;
 use crate::domain::chain::Hash;
 use crate::domain::ids::RunId;
 use crate::faults::{self, Fault};
@@ -23,6 +26,8 @@ use crate::ledger::command::Command;
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::{self, Handle, Published, Rim, Started};
 use crate::net::client::Client;
+use crate::net::guard::Guard;
+use crate::net::post::Poster;
 use crate::providers::mistaken::Mistaken;
 use crate::providers::provider::Provider;
 use crate::store::directory::{self, OpenError};
@@ -46,6 +51,10 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// … and how many are forgotten at once, with a pause for others between.
 const FORGET_AT_ONCE: usize = 100;
 const FORGET_PAUSE: Duration = Duration::from_millis(200);
+/// Requests to one webhook's target at the same time.
+const DELIVERIES_IN_FLIGHT: usize = 8;
+/// A target without any success for so long is disabled.
+const DISABLE_AFTER: Duration = Duration::from_secs(5 * 86_400);
 
 /// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
 pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
@@ -94,6 +103,8 @@ pub struct Daemon {
     writer: JoinHandle<()>,
     tasks: mpsc::UnboundedSender<Task>,
     ingest: JoinHandle<()>,
+    deliveries: mpsc::UnboundedSender<delivery::runner::Task>,
+    delivery: JoinHandle<()>,
     running: Vec<actix_web::rt::task::JoinHandle<std::io::Result<()>>>,
     handles: Vec<actix_web::dev::ServerHandle>,
     drain: watch::Sender<bool>,
@@ -147,6 +158,17 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     };
     let (runs_begun, begun) = mpsc::unbounded_channel();
     let (tasks, ingest) = start_ingest(desk, begun)?;
+    let poster = poster(&config.webhooks)?;
+    let board = Arc::new(Board::default());
+    let (deliveries, delivery) = start_deliveries(delivery::runner::Shared {
+        poster: poster.clone(),
+        clock: Arc::clone(&clock),
+        handle: handle.clone(),
+        reader: reader.clone(),
+        board: Arc::clone(&board),
+        policy: delivery_policy(&config.webhooks),
+        history_retention: config.data.history_retention,
+    })?;
     let (drain, draining) = watch::channel(false);
     let app = Data::new(App {
         accounts,
@@ -158,6 +180,9 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         runs: runs_begun,
         under_way: UnderWay::default(),
         turns: Turns::default(),
+        deliveries: deliveries.clone(),
+        board,
+        poster,
         keys: keys.keys,
         issuer: config.auth.issuer,
         audience: config.auth.audience,
@@ -179,6 +204,8 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         writer,
         tasks,
         ingest,
+        deliveries,
+        delivery,
         running: servers.into_iter().map(actix_web::rt::spawn).collect(),
         handles,
         drain,
@@ -272,6 +299,37 @@ fn start_ingest(
     Ok((tasks, std::thread::Builder::new().name("ingest".to_owned()).spawn(run)?))
 }
 
+fn poster(config: &Webhooks) -> anyhow::Result<Poster> {
+    let guard = Guard { allow_private: config.allow_private, require_https: config.require_https };
+    Poster::new(config.timeout, guard)
+        .map_err(|error| anyhow::anyhow!("no HTTP client for webhooks: {error}"))
+}
+
+fn delivery_policy(config: &Webhooks) -> delivery::plan::Policy {
+    delivery::plan::Policy {
+        first_pause: config.first_pause,
+        max_pause: config.max_pause,
+        max_attempts: config.max_attempts,
+        in_flight_max: DELIVERIES_IN_FLIGHT,
+        disable_after: DISABLE_AFTER,
+    }
+}
+
+/// Deliveries too have a thread and a runtime of their own.
+fn start_deliveries(
+    shared: delivery::runner::Shared,
+) -> anyhow::Result<(mpsc::UnboundedSender<delivery::runner::Task>, JoinHandle<()>)> {
+    let (tasks, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        if let Err(why) = runtime.block_on(delivery::runner::run(Arc::new(shared), inbox)) {
+            tracing::error!(%why, "webhooks are no longer delivered to; restart the daemon");
+        }
+        runtime.shutdown_background();
+    };
+    Ok((tasks, std::thread::Builder::new().name("delivery".to_owned()).spawn(run)?))
+}
+
 impl Daemon {
     /// Serves until `stop` is done, then drains: no new connections, running requests finish, everything acknowledged
     /// is on disk, the head is noted.
@@ -291,8 +349,9 @@ impl Daemon {
         forgetting.abort();
         // It holds the ledger's handle until it is gone.
         drop(forgetting.await);
-        drop((self.app, self.tasks, self.handle));
+        drop((self.app, self.tasks, self.deliveries, self.handle));
         join(self.ingest).await?;
+        join(self.delivery).await?;
         join(self.writer).await?;
         let last = self.published.borrow().clone();
         directory::note_head(&self.dir, &last.database, last.seq, last.hash)?;

@@ -15,7 +15,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (2, &["store", "wire", "schedule", "views", "clock"]),
     (3, &["ledger", "net", "providers"]),
     (4, &["config", "sandbox"]),
-    (5, &["ingest", "auth", "telemetry"]),
+    (5, &["ingest", "delivery", "auth", "telemetry"]),
     (6, &["http"]),
     (7, &["daemon"]),
     (8, &["cli"]),
@@ -42,7 +42,7 @@ const NOT_IN_PURE: &[&str] = &[
 ];
 
 /// I/O only through the engine; time and dice are arguments.
-const DETERMINISTIC: &[&str] = &["store", "ledger", "ingest"];
+const DETERMINISTIC: &[&str] = &["store", "ledger", "ingest", "delivery"];
 const RIM_WITHIN: &[&str] = &[
     "store/sled.rs",
     "store/directory.rs",
@@ -51,6 +51,7 @@ const RIM_WITHIN: &[&str] = &[
     "ledger/writer.rs",
     "ingest/runner.rs",
     "ingest/runs.rs",
+    "delivery/runner.rs",
     "sandbox/server.rs",
 ];
 const NOT_IN_DETERMINISTIC: &[&str] = &[
@@ -71,7 +72,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("sled::Config", &["store/sled.rs"]),
     ("bincode::encode", &["store/codec.rs"]),
     ("bincode::decode", &["store/codec.rs"]),
-    ("reqwest", &["net/client.rs"]),
+    ("reqwest", &["net/client.rs", "net/post.rs"]),
     ("SystemTime", &["clock.rs"]),
     ("getrandom", &["clock.rs"]),
 ];

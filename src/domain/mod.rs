@@ -16,3 +16,4 @@ pub mod run;
 pub mod standing;
 pub mod state;
 pub mod time;
+pub mod webhook;

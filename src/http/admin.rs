@@ -4,8 +4,12 @@ use super::app::App;
 use super::guard::{Admin, Permit};
 use super::problem::Problem;
 use crate::config::Account;
+use crate::delivery::board::Standing;
+use crate::domain::ids::Seq;
 use crate::domain::time::Time;
+use crate::domain::webhook::{Course, Webhook};
 use crate::ingest::activity::Halted;
+use crate::ledger::reader::Reader;
 use crate::ledger::writer::Published;
 use crate::store::directory;
 use crate::store::meta::DATA_VERSION;
@@ -22,6 +26,7 @@ pub struct Status {
     pub head: StatusHead,
     /// Callbacks that still have to be processed, or were given up.
     pub receipts: Queued,
+    /// Events on their way to webhooks that are not disabled, those not looked at yet among the pending.
     pub deliveries: Queued,
     /// Nothing is pending or retrying.
     pub idle: bool,
@@ -98,26 +103,48 @@ pub struct Disk {
         (status = 200, body = Status),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn status(permit: Permit<Admin>, app: Data<App>) -> HttpResponse {
+pub async fn status(permit: Permit<Admin>, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let courses = app.read_many(Reader::courses).await?;
     let published = app.reader.published();
     let queue = published.queue;
+    let deliveries = deliveries(&app, &courses, published.seq);
     let visible = app.accounts.all().filter(|account| permit.sees(&account.merchant.id));
-    HttpResponse::Ok().json(Status {
+    Ok(HttpResponse::Ok().json(Status {
         version: env!("CARGO_PKG_VERSION"),
         data_version: DATA_VERSION,
         head: StatusHead { seq: published.seq.0, hash: published.hash.to_hex() },
         receipts: Queued { pending: queue.pending, retrying: queue.retrying, failed: queue.failed },
-        deliveries: Queued::default(),
-        idle: queue.pending == 0 && queue.retrying == 0,
+        idle: [queue.pending, queue.retrying, deliveries.pending, deliveries.retrying] == [0; 4],
+        deliveries,
         stopped: published.stopped,
         accounts: visible.map(|account| account_status(&app, account)).collect(),
         disk: Disk {
             free_bytes: directory::free_bytes(&app.data_dir).ok(),
             min_free_bytes: app.min_free_bytes,
         },
-    })
+    }))
+}
+
+/// Over all webhooks that are not disabled.
+fn deliveries(app: &App, courses: &[(Webhook, Course)], head: Seq) -> Queued {
+    let mut queued = Queued::default();
+    for (webhook, course) in courses {
+        queued.failed += course.failed_count;
+        if course.off.is_some() {
+            continue;
+        }
+        let unknown = || Standing { cursor: course.cursor, looked_at: course.cursor, ..Standing::default() };
+        let standing = app.board.get(webhook.id).unwrap_or_else(unknown);
+        // What somebody just asked for may not be on the board yet.
+        let asked_for = (course.replays.len() + course.notices.len()) as u64;
+        let pending = standing.pending.max(asked_for.saturating_sub(standing.retrying));
+        queued.pending += pending + head.0.saturating_sub(standing.looked_at.0);
+        queued.retrying += standing.retrying;
+    }
+    queued
 }
 
 fn account_status(app: &App, account: &Account) -> AccountStatus {

@@ -6,12 +6,15 @@ use super::limits::DoorLimits;
 use super::problem::Problem;
 use crate::auth::Keys;
 use crate::clock::Clock;
+use crate::delivery;
+use crate::delivery::board::Board;
 use crate::domain::ids::RunId;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::runner::Task;
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
+use crate::net::post::Poster;
 use crate::store::meta::StoreError;
 use actix_web::web;
 use ipnet::IpNet;
@@ -33,6 +36,11 @@ pub struct App {
     pub under_way: UnderWay,
     /// Whose large request is in memory.
     pub turns: Turns,
+    pub deliveries: mpsc::UnboundedSender<delivery::runner::Task>,
+    /// How far the deliveries are.
+    pub board: Arc<Board>,
+    /// Says which targets may be named.
+    pub poster: Poster,
     pub keys: Keys,
     pub issuer: String,
     pub audience: String,

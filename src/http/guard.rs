@@ -32,6 +32,8 @@ scopes!(
     LedgerRead = LedgerRead,
     EventsRead = EventsRead,
     BalancesRead = BalancesRead,
+    WebhooksRead = WebhooksRead,
+    WebhooksWrite = WebhooksWrite,
     CallbacksRead = CallbacksRead,
     CallbacksWrite = CallbacksWrite,
     Admin = Admin

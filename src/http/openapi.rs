@@ -1,8 +1,8 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, discrepancies, entries, events, orders, receipts, reconciliations,
-    stream,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
+    reconciliations, stream, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -25,6 +25,9 @@ use utoipa::{Modify, OpenApi};
         receipts::list, receipts::get, receipts::reprocess,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,
+        webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
+        webhooks::rotate, webhooks::test, webhooks::enable, webhooks::replay,
+        deliveries::list, deliveries::get, deliveries::resend,
         admin::status, admin::health, admin::ready,
     ),
     security(("bearer" = [])),
@@ -37,6 +40,7 @@ use utoipa::{Modify, OpenApi};
         (name = "ledger", description = "The append-only, hash-chained entries. Scope ledger:read"),
         (name = "events", description = "One event per entry. Scope events:read"),
         (name = "balances", description = "Double-entry balances. Scope balances:read"),
+        (name = "webhooks", description = "Events posted to your systems, by Standard Webhooks. Scopes webhooks:read, webhooks:write"),
         (name = "admin", description = "The daemon itself. Scope admin"),
     )
 )]

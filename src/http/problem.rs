@@ -183,9 +183,13 @@ impl From<Refusal> for Problem {
             Refusal::ProviderRefTaken(_) => {
                 Problem::new(409, "provider-ref-taken", "provider_ref taken", detail)
             }
-            Refusal::NoSuchDiscrepancy | Refusal::NoSuchReceipt => {
-                Problem::new(404, "not-found", "Not found", detail)
-            }
+            Refusal::NoSuchDiscrepancy
+            | Refusal::NoSuchReceipt
+            | Refusal::NoSuchWebhook
+            | Refusal::NoSuchDelivery => Problem::new(404, "not-found", "Not found", detail),
+            Refusal::WebhookDisabled => Problem::new(409, "webhook-disabled", "Webhook disabled", detail),
+            Refusal::CursorAhead(_) => Problem::new(409, "cursor-ahead", "Cursor ahead", detail),
+            Refusal::TooMany { .. } => Problem::new(409, "too-many", "Too many", detail),
             Refusal::BodyErased => Problem::new(409, "body-erased", "Body erased", detail),
             Refusal::NoWay(_) => Problem::new(409, "no-legal-way", "No legal way", detail),
             Refusal::KeyReused => {

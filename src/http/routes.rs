@@ -2,11 +2,11 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, discrepancies, entries, events, openapi, orders, receipts,
-    reconciliations, stream,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, receipts,
+    reconciliations, stream, webhooks,
 };
 use actix_web::Resource;
-use actix_web::web::{ServiceConfig, get, head, post, put, resource};
+use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
 use actix_web::{HttpResponse, ResponseError, web};
 
 /// What faces providers.
@@ -43,6 +43,20 @@ pub fn api(config: &mut ServiceConfig) {
                 .route(post().to(reconciliations::post)),
         )
         .service(at("/v1/reconciliations/{id}").route(get().to(reconciliations::get)))
+        .service(at("/v1/webhooks").route(post().to(webhooks::create)).route(get().to(webhooks::list)))
+        .service(
+            at("/v1/webhooks/{id}")
+                .route(get().to(webhooks::get))
+                .route(patch().to(webhooks::change))
+                .route(delete().to(webhooks::delete)),
+        )
+        .service(at("/v1/webhooks/{id}/rotate").route(post().to(webhooks::rotate)))
+        .service(at("/v1/webhooks/{id}/test").route(post().to(webhooks::test)))
+        .service(at("/v1/webhooks/{id}/enable").route(post().to(webhooks::enable)))
+        .service(at("/v1/webhooks/{id}/replay").route(post().to(webhooks::replay)))
+        .service(at("/v1/webhooks/{id}/deliveries").route(get().to(deliveries::list)))
+        .service(at("/v1/deliveries/{id}").route(get().to(deliveries::get)))
+        .service(at("/v1/deliveries/{id}/resend").route(post().to(deliveries::resend)))
         .service(at("/v1/admin/status").route(get().to(admin::status)))
         .service(at("/healthz").route(get().to(admin::health)).route(head().to(admin::health)))
         .service(at("/readyz").route(get().to(admin::ready)).route(head().to(admin::ready)))

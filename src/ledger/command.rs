@@ -2,6 +2,7 @@
 
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
 use super::runs::{ForgetRun, NoteResult, StartRun};
+use super::webhooks::{Hooked, WebhookCommand};
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token};
 use crate::domain::money::{Currency, Money};
@@ -37,6 +38,7 @@ pub enum Command {
         account: AccountId,
     },
     ForgetRun(ForgetRun),
+    Webhook(WebhookCommand),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -182,6 +184,7 @@ pub enum Reply {
     /// The last order that was done; `None`: all are.
     Rescheduled(Option<OrderKey>),
     Claimed(Claim),
+    Hooked(Box<Hooked>),
 }
 
 /// What a registration added.
@@ -219,6 +222,16 @@ pub enum Refusal {
     NoWay(String),
     #[error("another request had that Idempotency-Key; a key goes with one request")]
     KeyReused,
+    #[error("there is no webhook with that id")]
+    NoSuchWebhook,
+    #[error("there is no delivery with that id")]
+    NoSuchDelivery,
+    #[error("the webhook is disabled; enable it first")]
+    WebhookDisabled,
+    #[error("the ledger ends at seq {0}; this position lies beyond it")]
+    CursorAhead(Seq),
+    #[error("there are {most} {what}; no more are taken")]
+    TooMany { what: &'static str, most: usize },
 }
 
 /// Why a command was not carried out at all.
@@ -263,6 +276,7 @@ impl Command {
             | Command::ClaimRequest(_)
             | Command::NoteResult(_)
             | Command::EndLane { .. } => 1024,
+            Command::Webhook(command) => command.weight(),
         }
     }
 }

@@ -41,6 +41,7 @@ impl Group<'_> {
             Command::NoteResult(note) => self.note_result(*note),
             Command::EndLane { run, account } => self.end_lane(run, &account),
             Command::ForgetRun(forget) => self.forget_run(&forget),
+            Command::Webhook(command) => self.webhook(command),
         }
     }
 

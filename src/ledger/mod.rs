@@ -3,10 +3,12 @@
 pub mod books;
 pub mod command;
 pub mod commit;
+pub mod deliveries;
 pub mod idempotency;
 pub mod lists;
 pub mod polls;
 pub mod reader;
 pub mod runs;
 pub mod verify;
+pub mod webhooks;
 pub mod writer;

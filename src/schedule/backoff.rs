@@ -36,6 +36,34 @@ impl Backoff {
     }
 }
 
+/// Pauses that grow by a part of themselves, with jitter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Growth {
+    pub first_pause: Duration,
+    pub pause_max: Duration,
+    /// Each pause is so many hundredths of the one before.
+    pub percent: u32,
+}
+
+impl Growth {
+    /// The pause after `failures` (at least one), without its jitter.
+    pub fn plain(&self, failures: u32) -> Duration {
+        let mut pause = self.first_pause;
+        for _ in 1..failures {
+            if pause >= self.pause_max {
+                break;
+            }
+            pause = pause.saturating_mul(self.percent) / 100;
+        }
+        pause.min(self.pause_max)
+    }
+
+    /// The same seed gives the same jitter; it never goes beyond the longest pause.
+    pub fn pause(&self, failures: u32, seed: u64) -> Duration {
+        jittered(self.plain(failures), seed ^ u64::from(failures)).min(self.pause_max)
+    }
+}
+
 /// Between three quarters and five quarters of a pause.
 fn jittered(pause: Duration, seed: u64) -> Duration {
     let part = mix(seed) % 501;

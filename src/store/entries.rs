@@ -34,9 +34,27 @@ pub fn range<'a>(
     from: Seq,
     to: Seq,
 ) -> impl Iterator<Item = Result<(Seq, StoredEntry), StoreError>> + 'a {
+    between(read, from, to, Direction::Up)
+}
+
+/// [`range`], newest first.
+pub fn range_down<'a>(
+    read: &'a dyn Read,
+    from: Seq,
+    to: Seq,
+) -> impl Iterator<Item = Result<(Seq, StoredEntry), StoreError>> + 'a {
+    between(read, from, to, Direction::Down)
+}
+
+fn between<'a>(
+    read: &'a dyn Read,
+    from: Seq,
+    to: Seq,
+    direction: Direction,
+) -> impl Iterator<Item = Result<(Seq, StoredEntry), StoreError>> + 'a {
     let (low, high) = (Bound::Included(keys::entry(from)), Bound::Included(keys::entry(to)));
     let empty = from > to;
-    let pairs = (!empty).then(|| read.scan(low, high, Direction::Up)).into_iter().flatten();
+    let pairs = (!empty).then(|| read.scan(low, high, direction)).into_iter().flatten();
     pairs.map(|pair| {
         let (key, value) = pair?;
         let seq = Seq(keys::number(&key).unwrap_or_default());

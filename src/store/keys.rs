@@ -25,6 +25,12 @@
 //! | `N` | `h`, run | reconciliation | its start and end |
 //! | `N` | `l`, run, account | how far it is within one account | its results |
 //! | `U` | run, account, reference | its result for one order | its start, its results |
+//! | `W` | webhook | where events go, and which ones | subscriptions |
+//! | `K` | webhook | its signing secrets and authorization | subscriptions, rotation |
+//! | `Z` | webhook | how far it is, whether it fails | deliveries, enabling, replays |
+//! | `G` | webhook, seq, notice | delivery without its answers | attempts, resends, retention |
+//! | `H` | webhook, seq, notice, attempt | the beginning of an answer: can be erased | attempts, retention |
+//! | `J` | webhook, seq, notice | the body of an event that no entry has | alerts, tests, retention |
 
 use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
@@ -32,6 +38,7 @@ use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference,
 use crate::domain::money::Currency;
 use crate::domain::posting::LedgerAccount;
 use crate::domain::time::Time;
+use crate::domain::webhook::{DeliveryId, WebhookId};
 
 pub const META: &[u8] = b"M";
 pub const ENTRY: u8 = b'E';
@@ -52,6 +59,12 @@ pub const ACCOUNT: u8 = b'C';
 pub const REQUEST: u8 = b'I';
 pub const RUN: u8 = b'N';
 pub const SLOT: u8 = b'U';
+pub const WEBHOOK: u8 = b'W';
+pub const KEYRING: u8 = b'K';
+pub const COURSE: u8 = b'Z';
+pub const DELIVERY: u8 = b'G';
+pub const ANSWER: u8 = b'H';
+pub const NOTICE: u8 = b'J';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -207,6 +220,53 @@ pub fn order_of_slot(key: &[u8]) -> Option<OrderKey> {
     Some(OrderKey::new(AccountId::parse(account).ok()?, Reference::parse_stored(reference).ok()?))
 }
 
+fn hooked(kind: u8, webhook: WebhookId) -> Vec<u8> {
+    std::iter::once(kind).chain(webhook.0).collect()
+}
+
+fn placed(kind: u8, id: DeliveryId) -> Vec<u8> {
+    let mut key = hooked(kind, id.webhook);
+    key.extend(id.position.seq.0.to_be_bytes());
+    key.extend(id.position.notice.to_be_bytes());
+    key
+}
+
+pub fn webhook(id: WebhookId) -> Vec<u8> {
+    hooked(WEBHOOK, id)
+}
+
+pub fn keyring(id: WebhookId) -> Vec<u8> {
+    hooked(KEYRING, id)
+}
+
+pub fn course(id: WebhookId) -> Vec<u8> {
+    hooked(COURSE, id)
+}
+
+pub fn delivery(id: DeliveryId) -> Vec<u8> {
+    placed(DELIVERY, id)
+}
+
+/// All deliveries of one webhook begin with this.
+pub fn deliveries_of(webhook: WebhookId) -> Vec<u8> {
+    hooked(DELIVERY, webhook)
+}
+
+pub fn answer(id: DeliveryId, attempt: u32) -> Vec<u8> {
+    let mut key = placed(ANSWER, id);
+    key.extend(attempt.to_be_bytes());
+    key
+}
+
+pub fn notice(id: DeliveryId) -> Vec<u8> {
+    placed(NOTICE, id)
+}
+
+/// The webhook that a key of one begins with.
+pub fn webhook_of(key: &[u8]) -> Option<WebhookId> {
+    key.get(1..17).and_then(|bytes| bytes.try_into().ok()).map(WebhookId)
+}
+
 /// The number at the end of a numbered key.
 pub fn number(key: &[u8]) -> Option<u64> {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
@@ -219,6 +279,7 @@ pub fn describe(key: &[u8]) -> String {
         let names = key.get(1..).unwrap_or_default().split(|byte| *byte == 0).take(parts);
         names.map(String::from_utf8_lossy).collect::<Vec<_>>().join("/")
     };
+    let webhook = || webhook_of(key).map_or_else(|| "?".to_owned(), |id| id.to_string());
     match key.first().copied() {
         Some(b'M') => "the ledger's head".to_owned(),
         Some(ENTRY) => format!("entry {}", number()),
@@ -239,6 +300,12 @@ pub fn describe(key: &[u8]) -> String {
         Some(REQUEST) => "a request with an Idempotency-Key".to_owned(),
         Some(RUN) => "a reconciliation".to_owned(),
         Some(SLOT) => "a reconciliation's result".to_owned(),
+        Some(WEBHOOK) => format!("webhook {}", webhook()),
+        Some(KEYRING) => format!("secrets of webhook {}", webhook()),
+        Some(COURSE) => format!("course of webhook {}", webhook()),
+        Some(DELIVERY) => format!("a delivery of webhook {}", webhook()),
+        Some(ANSWER) => format!("an answer to webhook {}", webhook()),
+        Some(NOTICE) => format!("a notice of webhook {}", webhook()),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

@@ -19,3 +19,4 @@ pub mod runs;
 pub mod sealed;
 pub mod sled;
 pub mod vault;
+pub mod webhooks;

@@ -4,7 +4,9 @@ use super::entry::EntryView;
 use super::order::OrderView;
 use crate::domain::entry::Entry;
 use crate::domain::order::Order;
+use crate::domain::time::Time;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 /// What happened, once per ledger entry.
@@ -40,5 +42,26 @@ impl EventView {
             account: entry.account.to_string(),
             data: EventData { order: order.map(OrderView::of), entry: EntryView::of(entry) },
         }
+    }
+}
+
+/// An event of no entry: the same shape, with nothing of the ledger in it. Goes to webhooks alone.
+#[derive(Serialize)]
+pub struct NoticeView<'a> {
+    id: &'a str,
+    seq: Option<u64>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    timestamp: String,
+    account: Option<&'a str>,
+    data: Option<&'a RawValue>,
+}
+
+impl NoticeView<'_> {
+    /// `data` is a JSON object.
+    pub fn json(id: &str, kind: &str, at: Time, data: &str) -> String {
+        let data: Option<&RawValue> = serde_json::from_str(data).ok();
+        let view = NoticeView { id, seq: None, kind, timestamp: at.to_string(), account: None, data };
+        serde_json::to_string(&view).unwrap_or_default()
     }
 }

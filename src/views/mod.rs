@@ -8,3 +8,4 @@ pub mod event;
 pub mod order;
 pub mod receipt;
 pub mod run;
+pub mod webhook;

@@ -1,8 +1,9 @@
-//! Dates as providers write them that name no offset.
+//! Dates as providers write them that name no offset, and HTTP's own.
 
-use crate::domain::time::{NotATime, OffsetTime};
+use crate::domain::time::{NotATime, OffsetTime, Time};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use std::time::Duration;
 
 /// `13/02/2026, 11:46:21` in `zone`: day, month, year and 24 hours, as JavaScript prints pt-BR; older ones without the
 /// comma.
@@ -24,6 +25,16 @@ pub fn seconds(text: &str, zone: &TimeZone) -> Result<OffsetTime, NotATime> {
     }
     let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).map_err(|_| NotATime)?;
     OffsetTime::civil(civil, zone)
+}
+
+/// The pause that a Retry-After header asks for: seconds, or a date.
+pub fn retry_after(text: &str, now: Time) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(Time(until.timestamp().as_microsecond()).since(now))
 }
 
 /// Exactly `N` numbers of so many digits each.
@@ -86,6 +97,23 @@ mod tests {
             ["2026-02-20 09:12:23Z", " 026-02-20 09:12:23", "+026-02-20 09:12:23", "20/02/2026 09:12:23"]
         {
             assert_eq!(shown(bad), Err(NotATime), "{bad}");
+        }
+    }
+
+    #[test]
+    fn retry_after_in_seconds_or_as_a_date() {
+        let now = Time::parse("1994-11-06T08:49:00Z").unwrap();
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
+            ("Sun, 06 Nov 1994 08:48:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
         }
     }
 }

@@ -4,3 +4,4 @@ pub mod call;
 pub mod dates;
 pub mod form;
 pub mod json;
+pub mod post;

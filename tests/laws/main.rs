@@ -10,6 +10,8 @@ mod convergent;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
 mod deterministic;
 #[cfg(test)]
 mod directory;

@@ -70,6 +70,14 @@ impl Client {
         self.with_body("POST", path, body).await
     }
 
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.with_body("PATCH", path, body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(self.request("DELETE", path)).await
+    }
+
     async fn with_body(&self, method: &str, path: &str, body: &Value) -> Reply {
         let request = self.request(method, path).header("content-type", "application/json");
         self.send(request.body(body.to_string())).await

@@ -15,8 +15,7 @@ const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(45);
 
 /// Every scope of the routes there are.
-pub const ALL_SCOPES: &str =
-    "orders:read orders:write ledger:read events:read balances:read callbacks:read callbacks:write admin";
+pub const ALL_SCOPES: &str = "orders:read orders:write ledger:read events:read balances:read callbacks:read callbacks:write webhooks:read webhooks:write admin";
 
 pub struct Daemon {
     place: Place,

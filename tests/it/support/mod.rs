@@ -5,9 +5,11 @@ pub mod cases;
 pub mod chain;
 pub mod client;
 pub mod daemon;
+pub mod hooks;
 pub mod place;
 pub mod sandbox;
 pub mod setup;
+pub mod shop;
 pub mod sse;
 pub mod stub;
 
@@ -16,6 +18,7 @@ pub use client::{ANY, Client, Reply};
 pub use daemon::Daemon;
 pub use place::Place;
 pub use setup::{PICPAY_TOKEN, SELLER_TOKEN, Setup};
+pub use shop::Shop;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::path::{Path, PathBuf};

@@ -52,6 +52,13 @@ impl Setup {
         self
     }
 
+    /// Lets webhooks go to loopback; further lines of the `[webhooks]` section.
+    pub fn webhooks(mut self, toml: &str) -> Setup {
+        let open = "[webhooks]\nallow_private = true\nrequire_https = false";
+        self.extra = format!("{open}\n{toml}\n");
+        self
+    }
+
     /// One more account; `keys` are further lines of its table.
     pub fn account(mut self, id: &str, bank: &Bank, keys: &str) -> Setup {
         self.accounts.push_str(&account(id, bank, keys));
