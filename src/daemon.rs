@@ -155,6 +155,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
             })
         },
         stamped: Mutex::default(),
+        dated_after_answer: Fault::DatedAfterAnswer.is_on(),
     };
     let (runs_begun, begun) = mpsc::unbounded_channel();
     let (tasks, ingest) = start_ingest(desk, begun)?;

@@ -8,6 +8,8 @@ pub enum Fault {
     NoSync,
     /// Commands are answered before their sync.
     EarlyAck,
+    /// Answers to calls of ours are dated by when they came, not by when they were asked for.
+    DatedAfterAnswer,
 }
 
 impl Fault {
@@ -15,6 +17,7 @@ impl Fault {
         match self {
             Fault::NoSync => "no-sync",
             Fault::EarlyAck => "early-ack",
+            Fault::DatedAfterAnswer => "dated-after-answer",
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Desk {
     pub keep_sessions: KeepSessions,
     /// The last date of ours that a request was given.
     pub stamped: Mutex<Time>,
+    /// A deliberate fault for showing that tests notice: an answer is dated by when it came.
+    pub dated_after_answer: bool,
 }
 
 /// How it went with a receipt.
@@ -247,8 +249,12 @@ impl Desk {
                 asked.failure = Some(Failure::Provider(Trouble::Broken(what)));
                 break;
             }
-            let sent = self.stamp(account, &question)?;
-            match self.ask(account, &question, &mut asked.attempts).await {
+            let mut sent = self.stamp(account, &question)?;
+            let answered = self.ask(account, &question, &mut asked.attempts).await;
+            if self.dated_after_answer {
+                sent = self.stamp(account, &question)?;
+            }
+            match answered {
                 Ok(Findings { findings, questions }) => {
                     let context = Context {
                         source,

@@ -4,7 +4,7 @@
 use super::fourp::FourP;
 use super::genpag::GenPag;
 use super::gerencianet::Gerencianet;
-use super::life::{Delivery, Life, Tempo, Trouble, Truth};
+use super::life::{Delivery, Life, Scene, Tempo, Trouble, Truth};
 use super::persona::{Acknowledged, Happening, Outgoing, Persona, Request, Response};
 use super::picpay::PicPay;
 use super::yapay::Yapay;
@@ -40,7 +40,7 @@ pub struct Ordered {
 pub struct Post {
     pub provider: &'static str,
     pub outgoing: Outgoing,
-    reference: String,
+    pub reference: String,
     attempt: u32,
     first_sent: Time,
 }
@@ -98,14 +98,26 @@ impl World {
         cents: i64,
         now: Time,
     ) -> Result<Ordered, Unplayable> {
+        self.play(provider, life, life.scenes(cents), reference, cents, now)
+    }
+
+    /// [`World::begin`] with scenes of the caller's own; what the provider has no words for is left out of them.
+    pub fn play(
+        &mut self,
+        provider: &str,
+        life: Life,
+        scenes: Vec<Scene>,
+        reference: &str,
+        cents: i64,
+        now: Time,
+    ) -> Result<Ordered, Unplayable> {
         let known = self.personas().map(|persona| persona.provider()).collect::<Vec<_>>().join(", ");
         let persona = self.persona(provider).ok_or(Unplayable::Provider(known))?;
         let provider = persona.provider();
         if !persona.plays(life) {
             return Err(Unplayable::Life { provider, life: life.as_str() });
         }
-        let scenes: Vec<_> =
-            life.scenes(cents).into_iter().filter(|scene| persona.speaks_of(scene.what)).collect();
+        let scenes: Vec<_> = scenes.into_iter().filter(|scene| persona.speaks_of(scene.what)).collect();
         let key = (provider, reference.to_owned());
         if self.orders.contains_key(&key) {
             return Err(Unplayable::Taken);

@@ -5,7 +5,7 @@
 
 mod books;
 mod cases;
-mod dice;
+pub mod dice;
 mod efi;
 mod entries;
 mod operators;

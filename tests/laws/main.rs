@@ -29,5 +29,6 @@ mod reconciled;
 mod requests;
 #[cfg(test)]
 mod runs;
+mod sim;
 #[cfg(test)]
 mod stable;

@@ -16,6 +16,15 @@ impl Dice {
         usize::try_from(self.roll() % u64::try_from(end).unwrap()).unwrap()
     }
 
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.roll() % (high - low + 1)
+    }
+
+    /// So often in a thousand.
+    pub fn happens(&mut self, per_mille: u64) -> bool {
+        per_mille > 0 && self.roll() % 1000 < per_mille
+    }
+
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }

@@ -1,0 +1,157 @@
+//! Seeded worlds that prove convergence: whatever lines, disks, clocks, kills and people do, once they stop every order
+//! is what its provider knows it to be, or says in what it may differ.
+//!
+//! The real door, desk, adapters, resolver, writer and codec run against simulated providers under a time that jumps from
+//! event to event. No clock, no socket, no thread: the same seed is the same world, to the byte.
+//!
+//! ```text
+//! cargo test --test laws sim                                        a few hundred worlds
+//! RAZAO_SEEDS=10000 cargo test --release --test laws sim::worlds    as many as you like
+//! RAZAO_SEED=7 cargo test --test laws sim::worlds -- --nocapture    one of them, with its story
+//! RAZAO_FAULT=agenda-lost RAZAO_SEEDS=100 cargo test …              the same with a deliberate fault
+//! ```
+//!
+//! What comes later joins here: the scheduled poller as one more thing that falls due in `world::World::next_time` and
+//! `daemon::Daemon::take_due`, webhooks as one more line in `network`.
+
+mod bench;
+mod checks;
+mod daemon;
+mod disk;
+mod faults;
+mod network;
+mod payments;
+mod plan;
+mod reach;
+mod scenarios;
+mod world;
+
+use faults::Fault;
+use reach::Reach;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use world::{Outcome, run};
+
+const SEEDS: u64 = 200;
+
+/// What many worlds came to.
+struct Tally {
+    worlds: u64,
+    entries: u64,
+    simulated: Duration,
+    reach: Reach,
+    /// The first world that broke a law.
+    broken: Option<(u64, String)>,
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn fault_asked_for() -> Option<Fault> {
+    let name = std::env::var("RAZAO_FAULT").ok()?;
+    Some(Fault::parse(&name).unwrap_or_else(|| panic!("no such fault: {name}")))
+}
+
+/// Runs worlds on all cores, each on one thread; stops at the first that breaks a law.
+fn run_all(seeds: u64, fault: Option<Fault>, progress: bool) -> Tally {
+    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8));
+    let (next, done) = (AtomicU64::new(1), Mutex::new(BTreeMap::<u64, Outcome>::new()));
+    let lowest = AtomicU64::new(u64::MAX);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds || seed > lowest.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let outcome = run(seed, fault, false);
+                    if outcome.result.is_err() {
+                        lowest.fetch_min(seed, Ordering::Relaxed);
+                    }
+                    done.lock().unwrap().insert(seed, outcome);
+                    if progress && seed.is_multiple_of(1000) {
+                        eprintln!("{seed} of {seeds} seeds, {:.1?}", begun.elapsed());
+                    }
+                }
+            });
+        }
+    });
+    let mut tally =
+        Tally { worlds: 0, entries: 0, simulated: Duration::ZERO, reach: Reach::default(), broken: None };
+    for (seed, outcome) in done.into_inner().unwrap() {
+        tally.worlds += 1;
+        tally.entries += outcome.entries;
+        tally.simulated += outcome.simulated;
+        tally.reach.merge(outcome.reach);
+        if let (Err(why), None) = (outcome.result, &tally.broken) {
+            tally.broken = Some((seed, why));
+        }
+    }
+    tally
+}
+
+fn story(seed: u64, fault: Option<Fault>) -> String {
+    let outcome = run(seed, fault, true);
+    format!("{}\n{:?}", outcome.story.join("\n"), outcome.result)
+}
+
+#[test]
+fn worlds_converge() {
+    let fault = fault_asked_for();
+    if let Some(seed) = number("RAZAO_SEED") {
+        let outcome = run(seed, fault, true);
+        println!("{}\n{}", outcome.story.join("\n"), outcome.reach.table());
+        assert_eq!(outcome.result, Ok(()), "RAZAO_SEED={seed}");
+        return;
+    }
+    let seeds = number("RAZAO_SEEDS").unwrap_or(SEEDS);
+    let begun = Instant::now();
+    let tally = run_all(seeds, fault, true);
+    let millis = begun.elapsed().as_millis().max(1);
+    let days = tally.simulated.as_secs() / 86_400;
+    let per_second = u128::from(tally.worlds) * 1000 / millis;
+    println!("{}", tally.reach.table());
+    println!(
+        "{} seeds, {per_second} seeds/s, {days} simulated days, {} entries",
+        tally.worlds, tally.entries
+    );
+    if let Some((seed, why)) = tally.broken {
+        panic!("RAZAO_SEED={seed}: {why}\n{}", story(seed, fault));
+    }
+    if seeds >= SEEDS && fault.is_none() {
+        let missing = tally.reach.missing(REACHED);
+        assert!(missing.is_empty(), "never reached: {missing:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    for seed in [1, 7, 42] {
+        let (one, other) = (run(seed, None, true), run(seed, None, true));
+        assert!(one.entries > 0 && one.story.len() > 50, "seed {seed} is hardly a world");
+        assert_eq!(one.story, other.story, "seed {seed}");
+        assert_eq!((one.head, one.entries), (other.head, other.entries), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_deliberate_fault_is_noticed() {
+    let mut unnoticed = Vec::new();
+    for (fault, name, seeds) in Fault::ALL {
+        match run_all(seeds, Some(fault), false).broken {
+            Some((seed, why)) => println!("{name}: noticed at seed {seed}: {why}"),
+            None => unnoticed.push(name),
+        }
+    }
+    assert!(unnoticed.is_empty(), "unnoticed: {unnoticed:?}");
+}
+
+/// What the default seeds must reach.
+const REACHED: &[&str] = &[];
