@@ -7,7 +7,7 @@
 //! ```text
 //! cargo test --test laws sim                                        a few hundred worlds
 //! RAZAO_SEEDS=10000 cargo test --release --test laws sim::worlds    as many as you like
-//! RAZAO_SEED=7 cargo test --test laws sim::worlds -- --nocapture    one of them, with its story
+//! RAZAO_SEED=7 cargo test --test laws sim::worlds                   one of them, with its story
 //! RAZAO_FAULT=agenda-lost RAZAO_SEEDS=100 cargo test …              the same with a deliberate fault
 //! ```
 //!
@@ -21,14 +21,17 @@ mod disk;
 mod faults;
 mod network;
 mod payments;
+mod people;
 mod plan;
 mod reach;
 mod scenarios;
+mod traffic;
 mod world;
 
 use faults::Fault;
 use reach::Reach;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -52,9 +55,14 @@ fn number(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
+/// Other tests take other names from the same variable.
 fn fault_asked_for() -> Option<Fault> {
     let name = std::env::var("RAZAO_FAULT").ok()?;
-    Some(Fault::parse(&name).unwrap_or_else(|| panic!("no such fault: {name}")))
+    let fault = Fault::parse(&name);
+    if fault.is_none() {
+        say(&format!("{name} is no fault of these worlds"));
+    }
+    fault
 }
 
 /// Runs worlds on all cores, each on one thread; stops at the first that breaks a law.
@@ -77,7 +85,7 @@ fn run_all(seeds: u64, fault: Option<Fault>, progress: bool) -> Tally {
                     }
                     done.lock().unwrap().insert(seed, outcome);
                     if progress && seed.is_multiple_of(1000) {
-                        eprintln!("{seed} of {seeds} seeds, {:.1?}", begun.elapsed());
+                        say(&format!("{seed} of {seeds} seeds after {:.1?}", begun.elapsed()));
                     }
                 }
             });
@@ -97,6 +105,11 @@ fn run_all(seeds: u64, fault: Option<Fault>, progress: bool) -> Tally {
     tally
 }
 
+/// Also where the harness keeps a passing test's output to itself.
+fn say(what: &str) {
+    writeln!(std::io::stdout().lock(), "{what}").unwrap();
+}
+
 fn story(seed: u64, fault: Option<Fault>) -> String {
     let outcome = run(seed, fault, true);
     format!("{}\n{:?}", outcome.story.join("\n"), outcome.result)
@@ -107,7 +120,7 @@ fn worlds_converge() {
     let fault = fault_asked_for();
     if let Some(seed) = number("RAZAO_SEED") {
         let outcome = run(seed, fault, true);
-        println!("{}\n{}", outcome.story.join("\n"), outcome.reach.table());
+        say(&format!("{}\n{}", outcome.story.join("\n"), outcome.reach.table()));
         assert_eq!(outcome.result, Ok(()), "RAZAO_SEED={seed}");
         return;
     }
@@ -118,10 +131,8 @@ fn worlds_converge() {
     let days = tally.simulated.as_secs() / 86_400;
     let per_second = u128::from(tally.worlds) * 1000 / millis;
     println!("{}", tally.reach.table());
-    println!(
-        "{} seeds, {per_second} seeds/s, {days} simulated days, {} entries",
-        tally.worlds, tally.entries
-    );
+    let (worlds, entries) = (tally.worlds, tally.entries);
+    say(&format!("{worlds} seeds, {per_second} seeds/s, {days} simulated days, {entries} entries"));
     if let Some((seed, why)) = tally.broken {
         panic!("RAZAO_SEED={seed}: {why}\n{}", story(seed, fault));
     }
@@ -153,5 +164,124 @@ fn every_deliberate_fault_is_noticed() {
     assert!(unnoticed.is_empty(), "unnoticed: {unnoticed:?}");
 }
 
-/// What the default seeds must reach.
-const REACHED: &[&str] = &[];
+/// What the default seeds must reach: every legal step, every cause that an adapter's answer can open (none of them names
+/// a currency), every way to close one, every kind of retry and of death. Of the table what is not rare.
+const REACHED: &[&str] = &[
+    "step completed > refunded",
+    "step chargeback > completed",
+    "closed by set_state",
+    "account paused as asked",
+    "adjustment",
+    "answer overtaken by a later one",
+    "apply failed",
+    "call answered 429",
+    "call answered 5xx",
+    "call garbled",
+    "call lost",
+    "call timed out",
+    "call unanswered",
+    "callback doubled",
+    "callback garbled",
+    "callback lost",
+    "callback unanswered",
+    "closed amount_unknown",
+    "closed amount_unreadable",
+    "closed by agreed",
+    "closed by keep",
+    "closed conflict",
+    "closed refund_unclear",
+    "closed unknown_status",
+    "death with a callback at the door",
+    "death with calls under way",
+    "death with commands queued",
+    "death within a sync",
+    "opened amount_unknown",
+    "opened amount_unreadable",
+    "opened conflict",
+    "opened refund_exceeds_gross",
+    "opened refund_shrank",
+    "opened refund_unclear",
+    "opened underpaid",
+    "opened unknown_status",
+    "our clock goes ahead",
+    "our clock goes back",
+    "poll answered",
+    "poll failed",
+    "provider did not know it",
+    "provider mistaken",
+    "receipt applied",
+    "receipt conflict",
+    "receipt done after a retry",
+    "receipt duplicate",
+    "receipt given up",
+    "receipt processed again",
+    "receipt stale",
+    "receipt unreadable",
+    "registered Again",
+    "registered First",
+    "session opened",
+    "session renewed",
+    "step (none) > created",
+    "step chargeback > paid",
+    "step chargeback > refunded",
+    "step completed > chargeback",
+    "step created > expired",
+    "step created > in_analysis",
+    "step created > paid",
+    "step expired > in_analysis",
+    "step expired > paid",
+    "step in_analysis > expired",
+    "step in_analysis > paid",
+    "step paid > chargeback",
+    "step paid > completed",
+    "step paid > refunded",
+    "sync failed",
+    "table (none) + chargeback",
+    "table (none) + closed",
+    "table (none) + completed",
+    "table (none) + created",
+    "table (none) + expired",
+    "table (none) + in_analysis",
+    "table (none) + paid",
+    "table (none) + refunded",
+    "table chargeback + chargeback",
+    "table chargeback + paid",
+    "table chargeback + refunded",
+    "table completed + chargeback",
+    "table completed + completed",
+    "table completed + paid",
+    "table created + chargeback",
+    "table created + closed",
+    "table created + completed",
+    "table created + created",
+    "table created + expired",
+    "table created + in_analysis",
+    "table created + paid",
+    "table created + refunded",
+    "table expired + closed",
+    "table expired + completed",
+    "table expired + expired",
+    "table expired + in_analysis",
+    "table expired + paid",
+    "table in_analysis + chargeback",
+    "table in_analysis + closed",
+    "table in_analysis + completed",
+    "table in_analysis + expired",
+    "table in_analysis + in_analysis",
+    "table in_analysis + paid",
+    "table in_analysis + refunded",
+    "table paid + chargeback",
+    "table paid + closed",
+    "table paid + completed",
+    "table paid + expired",
+    "table paid + paid",
+    "table paid + refunded",
+    "table refunded + chargeback",
+    "table refunded + closed",
+    "table refunded + completed",
+    "table refunded + paid",
+    "table refunded + refunded",
+    "unsynced batch is lost",
+    "unsynced batch survives",
+    "writer stopped and was restarted",
+];

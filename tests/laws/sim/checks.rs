@@ -329,8 +329,12 @@ fn any_order_leads_there(world: &mut World, order: &Order, known: &Evidence) -> 
         again.insert(piece);
     }
     let standing = stand(&again, order.terms());
-    if (standing.state, standing.sums) != (order.ledgered.state, order.ledgered.sums) {
-        return Err(format!("{}: its evidence in another order comes to {}", order.key, standing.state));
+    let (found, expected) = (standing.sums.balances(), order.ledgered.sums.balances());
+    if (standing.state, found) != (order.ledgered.state, expected) {
+        return Err(format!(
+            "{}: its evidence in another order comes to {}, {found:?}",
+            order.key, standing.state
+        ));
     }
     Ok(())
 }
@@ -410,7 +414,8 @@ fn count_entries(world: &mut World, reader: &Reader) -> Checked {
             (Kind::Discrepancy, Some(note)) => world.reach.count(&format!("opened {}", note.cause)),
             (Kind::Resolution, Some(note)) => {
                 let action = note.action.map_or("nothing", |action| action.as_str());
-                world.reach.count(&format!("closed {} by {action}", note.cause));
+                world.reach.count(&format!("closed {}", note.cause));
+                world.reach.count(&format!("closed by {action}"));
             }
             (Kind::Adjustment, _) => world.reach.count("adjustment"),
             (Kind::Discrepancy | Kind::Resolution | Kind::Payout, _) => {}

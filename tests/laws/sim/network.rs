@@ -143,7 +143,8 @@ pub fn garble(body: &mut Vec<u8>, dice: &mut Dice) {
 }
 
 /// What a mistaken provider says instead: an unknown word, an amount that is no number, a refund beyond everything, a
-/// refund of a part that it calls a refund. It is made of what it would have said.
+/// refund of a part that it calls a refund. It is made of what it would have said. Not among them: money that never came.
+/// The step table takes "created" after "paid" for old news, so nobody could know.
 const LIES: &[(&str, &str)] = &[
     ("\"status\":\"paid\"", "\"status\":\"quitado\""),
     ("\"status\":\"PAID\"", "\"status\":\"SETTLING\""),
@@ -152,14 +153,18 @@ const LIES: &[(&str, &str)] = &[
     ("\"status\":\"paid\",\"summary\"", "\"status\":\"refunded\",\"summary\""),
     ("\"status_id\":6", "\"status_id\":66"),
     ("\"status\":\"paid\"", "\"status\":\"expired\""),
+    ("\"status\":\"paid\"", "\"status\":\"analysis\""),
+    ("\"status_id\":87,", "\"status_id\":7,"),
 ];
 
-/// Whether the answer could be bent, and by which lie.
+/// Whether there is anything in the answer to be mistaken about, and what it says instead.
 pub fn bend(body: &mut Vec<u8>, dice: &mut Dice) -> Option<&'static str> {
-    let (truth, lie) = dice.pick(LIES);
     let text = String::from_utf8(body.clone()).ok()?;
-    let bent = text.replacen(truth, lie, 1);
-    let changed = bent != text;
-    *body = bent.into_bytes();
-    changed.then_some(*lie)
+    let fitting: Vec<_> = LIES.iter().filter(|(truth, _)| text.contains(truth)).collect();
+    if fitting.is_empty() {
+        return None;
+    }
+    let (truth, lie) = dice.pick(&fitting);
+    *body = text.replacen(truth, lie, 1).into_bytes();
+    Some(lie)
 }

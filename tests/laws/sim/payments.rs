@@ -82,7 +82,12 @@ pub fn skew(most: Duration, dice: &mut Dice) -> i64 {
 
 impl Payment {
     pub fn draw(nth: u64, sides: &[Side], plan: &Plan, now: Time, dice: &mut Dice) -> Payment {
-        let side = dice.below(sides.len());
+        // Most at those whose answers have the most in them.
+        let rich = *dice.pick(&["picpay", "yapay"]);
+        let side = match sides.iter().position(|side| side.provider == rich) {
+            Some(side) if dice.happens(300) => side,
+            Some(_) | None => dice.below(sides.len()),
+        };
         let lives: Vec<Life> = Life::ALL.into_iter().filter(|life| sides[side].plays(*life)).collect();
         let life = *dice.pick(&lives);
         let cents = i64::try_from(dice.between(100, 500_000)).unwrap();
@@ -147,8 +152,8 @@ fn improvise(side: &Side, cents: i64, dice: &mut Dice) -> Vec<Scene> {
         let second = part && maybe(dice, 300, Refunded(cents / 7));
         let back = if part { cents / 5 } else { 0 } + if second { cents / 7 } else { 0 };
         // Settled money is told without its refunds, so that nobody could know of them.
-        let settled = !part && maybe(dice, 400, Completed);
-        if refunds && maybe(dice, 400, Disputed) && maybe(dice, 500, DisputeWon) && !settled {
+        let settled = !part && maybe(dice, 500, Completed);
+        if refunds && maybe(dice, 500, Disputed) && maybe(dice, 500, DisputeWon) && !settled {
             maybe(dice, 300, Disputed);
         }
         if refunds {

@@ -69,43 +69,20 @@ impl Plan {
     pub fn draw(dice: &mut Dice) -> Plan {
         // Everything at once: changes, callbacks and calls overlap, and answers are old before they arrive.
         let hurried = dice.happens(350);
+        let beat_max = if hurried { Duration::from_secs(5) } else { DAY * 2 };
         Plan {
             payments: dice.between(2, 9),
-            beat: spread(
-                dice,
-                Duration::from_millis(200),
-                if hurried { Duration::from_secs(5) } else { DAY * 2 },
-            ),
+            beat: spread(dice, Duration::from_millis(200), beat_max),
             retry: spread(dice, Duration::from_secs(1), HOUR),
             retries_max: u32::try_from(dice.between(3, 10)).unwrap(),
             trouble: spread(dice, Duration::from_secs(20), DAY),
             per_account: usize::try_from(dice.between(1, 4)).unwrap(),
             improvised: *dice.pick(&[0, 500, 1000]),
-            callbacks: Line {
-                lost: some(dice, 400),
-                doubled: some(dice, 400),
-                garbled: some(dice, 200),
-                unanswered: some(dice, 400),
-                delay: span(
-                    dice,
-                    Duration::from_millis(1),
-                    if hurried { Duration::from_secs(2) } else { HOUR * 3 },
-                ),
-            },
-            calls: Line {
-                lost: some(dice, 300),
-                garbled: some(dice, 200),
-                unanswered: some(dice, 300),
-                delay: if hurried {
-                    spread(dice, Duration::from_secs(2), Duration::from_secs(6))
-                } else {
-                    span(dice, Duration::from_millis(1), Duration::from_secs(8))
-                },
-                doubled: 0,
-            },
+            callbacks: Line::for_callbacks(dice, hurried),
+            calls: Line::for_calls(dice, hurried),
             down: some(dice, 400),
             too_fast: some(dice, 200),
-            lies: seldom(dice, 300),
+            lies: if dice.happens(350) { dice.between(100, 700) } else { 0 },
             apply_fails: seldom(dice, 20),
             sync_fails: seldom(dice, 20),
             dies_at_step: some(dice, 40),
@@ -113,14 +90,7 @@ impl Plan {
             deaths_max: dice.between(1, 8),
             our_skew: if dice.happens(500) { HOUR * 6 } else { Duration::ZERO },
             their_skew: if dice.happens(500) { HOUR * 5 } else { Duration::ZERO },
-            shop: Shop {
-                registers: *dice.pick(&[0, 500, 900, 1000]),
-                registers_another_amount: seldom(dice, 300),
-                acts: if dice.happens(700) { dice.between(1, 20) } else { 0 },
-                polls: dice.between(1, 10),
-                rules: if dice.happens(500) { dice.between(1, 10) } else { 0 },
-                reprocesses: if dice.happens(500) { dice.between(1, 5) } else { 0 },
-            },
+            shop: Shop::draw(dice),
             queueing: span(dice, Duration::from_micros(100), Duration::from_secs(2)),
         }
     }
@@ -147,6 +117,42 @@ impl Plan {
     /// How long the faults last.
     pub fn chaos(&self) -> Duration {
         self.beat * 9 + HOUR
+    }
+}
+
+impl Line {
+    fn for_callbacks(dice: &mut Dice, hurried: bool) -> Line {
+        let delay_max = if hurried { Duration::from_secs(2) } else { HOUR * 3 };
+        Line {
+            lost: some(dice, 400),
+            doubled: some(dice, 400),
+            garbled: some(dice, 200),
+            unanswered: some(dice, 400),
+            delay: span(dice, Duration::from_millis(1), delay_max),
+        }
+    }
+
+    fn for_calls(dice: &mut Dice, hurried: bool) -> Line {
+        let delay = if hurried {
+            spread(dice, Duration::from_secs(2), Duration::from_secs(6))
+        } else {
+            span(dice, Duration::from_millis(1), Duration::from_secs(8))
+        };
+        let (lost, garbled, unanswered) = (some(dice, 300), some(dice, 200), some(dice, 300));
+        Line { lost, doubled: 0, garbled, unanswered, delay }
+    }
+}
+
+impl Shop {
+    fn draw(dice: &mut Dice) -> Shop {
+        Shop {
+            registers: *dice.pick(&[0, 500, 900, 1000]),
+            registers_another_amount: seldom(dice, 300),
+            acts: if dice.happens(700) { dice.between(1, 20) } else { 0 },
+            polls: dice.between(1, 10),
+            rules: if dice.happens(500) { dice.between(1, 10) } else { 0 },
+            reprocesses: if dice.happens(500) { dice.between(1, 5) } else { 0 },
+        }
     }
 }
 
