@@ -11,8 +11,7 @@
 //! RAZAO_FAULT=agenda-lost RAZAO_SEEDS=100 cargo test …              the same with a deliberate fault
 //! ```
 //!
-//! What comes later joins here: the scheduled poller as one more thing that falls due in `world::World::next_time` and
-//! `daemon::Daemon::take_due`, webhooks as one more line in `network`.
+//! Webhooks join here as one more line in `network`.
 
 mod bench;
 mod checks;

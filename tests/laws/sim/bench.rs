@@ -43,7 +43,7 @@ impl Bench {
         let mut dice = Dice(1);
         let plan = Plan { beat: Duration::from_secs(60), retries_max: 0, ..Plan::draw(&mut dice).calmed() };
         let sides = Side::all(&Plan { their_skew: Duration::ZERO, ..plan.clone() }, &mut dice);
-        let accounts = accounts(&sides, None);
+        let accounts = accounts(&sides, None, None);
         let mut side = sides.into_iter().find(|side| side.provider == provider).unwrap();
         let scene = |(nth, what): (usize, &Happening)| Scene {
             after: u32::from(nth > 0),
@@ -90,7 +90,7 @@ impl Bench {
         self.daemon.receive(0, Command::Receive(received));
         self.work();
         let id = self.received.take().expect("the door answers");
-        self.daemon.resolver.enqueue(self.side.account.clone(), id, self.machine.clock.now());
+        self.daemon.enqueue(self.side.account.clone(), id);
         self.work();
         let receipt = self.daemon.desk.reader.receipt(id).unwrap().unwrap();
         assert!(matches!(receipt.progress, Progress::Done(_)), "{receipt:?}");
@@ -127,8 +127,8 @@ impl Bench {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Processed(ended) => self.daemon.ended(ended),
-            Done::Polled(_, result) => self.polled = Some(result),
+            Done::Worked(done) => self.daemon.worked(done),
+            Done::Polled(_, _, result) => self.polled = Some(result),
             Done::Answered { result: Ok(Reply::Received(id)), .. } => self.received = Some(id),
             Done::Answered { .. } | Done::Acted(_) | Done::Reprocessed(..) => {}
         }

@@ -8,16 +8,18 @@ use razao::domain::discrepancy::Cause;
 use razao::domain::entry::Kind;
 use razao::domain::evidence::{Evidence, Identity, Piece, Said};
 use razao::domain::fold::stand;
-use razao::domain::ids::{AccountId, OrderKey, ReceiptId, Seq};
+use razao::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
 use razao::domain::order::Order;
 use razao::domain::posting::{LedgerAccount, postings};
 use razao::domain::receipt::Progress;
 use razao::domain::standing::OrderBalances;
+use razao::domain::state::State;
 use razao::domain::time::Time;
 use razao::ingest::desk::PollError;
-use razao::ledger::command::{AccountTerms, Command, News, Record};
+use razao::ledger::command::{Command, News, Record};
 use razao::ledger::reader::Reader;
 use razao::ledger::verify::verify;
+use razao::providers::provider::Known;
 use razao::store::engine::{Direction, Read};
 use razao::store::{entries, evidence, keys, orders, receipts, sealed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +144,37 @@ pub fn settled(world: &World) -> Checked {
             && heard_everything(&known, payment)
         {
             agrees(&order, &known, payment).map_err(|what| format!("before the last poll: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Without a single poll by hand: every order that can be asked about is where its provider has it.
+pub fn found_by_polls(world: &World) -> Checked {
+    for order in all_orders(world)? {
+        let account = world.machine.accounts.get(&order.key.account).ok_or("no account")?;
+        let known = Known {
+            reference: &order.key.reference,
+            provider_ref: order.provider_ref.as_ref(),
+            token: order.token.as_ref(),
+        };
+        // What a mistaken provider called refunded is asked about no more.
+        let ended = order.state() == State::Refunded && world.lied;
+        if ended || account.provider.poll(known).is_none() {
+            continue;
+        }
+        let evidence = evidence::load(&*world.machine.disk, &order.key).map_err(failed)?;
+        if let Some(payment) = payment_of(world, &order) {
+            agrees(&order, &evidence, payment).map_err(|what| format!("after all polls: {what}"))?;
+        }
+    }
+    let told = world.payments.iter().filter(|it| world.sides[it.side].provider == "genpag");
+    for payment in told.filter(|payment| payment.provider_ref.is_some()) {
+        let account = &world.sides[payment.side].account;
+        let name = payment.provider_ref.as_deref().and_then(|name| ProviderRef::parse(name).ok());
+        let name = name.ok_or("a payment without a name")?;
+        if orders::by_provider_ref(&*world.machine.disk, account, &name).map_err(failed)?.is_none() {
+            return Err(format!("{name} stands in the list of events, and nobody read it"));
         }
     }
     Ok(())
@@ -344,16 +377,8 @@ fn said_again_changes_nothing(world: &mut World, all: &[Order], reader: &Reader)
     let mut commands = Vec::new();
     for order in all {
         let known = reader.evidence(&order.key).map_err(failed)?;
-        let terms = AccountTerms {
-            account: order.key.account.clone(),
-            provider: world
-                .sides
-                .iter()
-                .find(|it| it.account == order.key.account)
-                .ok_or("no side")?
-                .provider,
-            currency: order.currency,
-        };
+        let side = world.sides.iter().find(|it| it.account == order.key.account).ok_or("no side")?;
+        let terms = side.terms();
         for piece in known.pieces().iter().filter(|piece| !piece.is_ruling()) {
             let news = News {
                 reference: order.key.reference.clone(),
@@ -404,9 +429,7 @@ fn count_entries(world: &mut World, reader: &Reader) -> Checked {
     let (all, _) = reader.entries(Seq(1), usize::MAX, usize::MAX, |_| true).map_err(failed)?;
     for stored in all {
         let entry = stored.entry;
-        let state = |state: Option<_>| {
-            state.map_or("(none)".to_owned(), |it: razao::domain::state::State| it.to_string())
-        };
+        let state = |state: Option<_>| state.map_or("(none)".to_owned(), |it: State| it.to_string());
         match (entry.kind, &entry.discrepancy) {
             (Kind::Transition, _) => {
                 world.reach.count(&format!("step {} > {}", state(entry.from), state(entry.to)));

@@ -1,4 +1,4 @@
-//! The daemon, driven by hand: the real writer, reader, desk and resolver, without a thread, a socket or a timer. Its
+//! The daemon, driven by hand: the real writer, reader, desk and agenda, without a thread, a socket or a timer. Its
 //! futures are polled one by one, so that between any two of their steps anything else may happen, death included.
 
 use super::disk::Disk;
@@ -10,8 +10,9 @@ use razao::domain::ids::{AccountId, OrderKey, ReceiptId};
 use razao::domain::time::Time;
 use razao::ingest::accounts::Accounts;
 use razao::ingest::activity::Activity;
+use razao::ingest::agenda::{self, Agenda, Work};
 use razao::ingest::desk::{Desk, PollError};
-use razao::ingest::resolve::{Ended, Policy, Resolver};
+use razao::ingest::resolve::Policy;
 use razao::ingest::session::Sessions;
 use razao::ledger::books::Books;
 use razao::ledger::command::{Command, Reply, SubmitError};
@@ -56,7 +57,7 @@ pub struct Machine {
 
 pub struct Daemon {
     pub desk: Arc<Desk>,
-    pub resolver: Resolver,
+    pub agenda: Agenda,
     writer: Writer,
     jobs: mpsc::Receiver<Job>,
     tasks: BTreeMap<u64, Task>,
@@ -80,9 +81,13 @@ pub enum Purpose {
 
 /// How a task ended.
 pub enum Done {
-    Processed(Ended),
-    Polled(OrderKey, Result<(), PollError>),
-    Answered { knock: u64, result: Result<Reply, SubmitError> },
+    Worked(agenda::Done),
+    /// Somebody asked by hand.
+    Polled(OrderKey, agenda::Treated, Result<(), PollError>),
+    Answered {
+        knock: u64,
+        result: Result<Reply, SubmitError>,
+    },
     Acted(Result<Reply, SubmitError>),
     Reprocessed(AccountId, ReceiptId, Result<Reply, SubmitError>),
 }
@@ -136,29 +141,42 @@ impl Machine {
             dated_after_answer: self.fault == Some(Fault::DatedAfterAnswer),
             clock,
         };
-        let resolver = desk.resolver().map_err(|error| error.to_string())?;
+        let agenda = desk.agenda().map_err(|error| error.to_string())?;
         let (desk, tasks) = (Arc::new(desk), BTreeMap::new());
-        Ok(Daemon { desk, resolver, writer, jobs, tasks, started: 0, fault: self.fault })
+        Ok(Daemon { desk, agenda, writer, jobs, tasks, started: 0, fault: self.fault })
     }
 }
 
 impl Daemon {
-    /// Takes from the resolver what is due. Says whether there was anything.
+    /// Takes from the agenda what is due. Says whether there was anything.
     pub fn take_due(&mut self) -> bool {
-        let mut taken = false;
-        while let Some((account, id)) = self.resolver.next(self.desk.clock.now()) {
+        let now = self.desk.clock.now();
+        let due = self.agenda.next(now, &self.desk.reader).unwrap_or_default();
+        let taken = !due.is_empty();
+        for work in due {
+            let purpose = if matches!(work, Work::Receipt(..)) { Purpose::Process } else { Purpose::Poll };
             let desk = Arc::clone(&self.desk);
-            self.spawn(Purpose::Process, async move { Done::Processed(desk.process(account, id).await) });
-            taken = true;
+            self.spawn(purpose, async move { Done::Worked(desk.work(work).await) });
         }
         taken
+    }
+
+    /// When something is due next, as far as anybody knows.
+    pub fn due(&self) -> Option<Time> {
+        self.agenda.look_again(self.desk.clock.now(), &self.desk.reader).unwrap_or_default()
+    }
+
+    /// A receipt is to be processed now.
+    pub fn enqueue(&mut self, account: AccountId, id: ReceiptId) {
+        let now = self.desk.clock.now();
+        self.agenda.enqueue(account, id, now);
     }
 
     pub fn poll_order(&mut self, key: OrderKey) {
         let desk = Arc::clone(&self.desk);
         self.spawn(Purpose::Poll, async move {
-            let result = desk.poll(&key).await;
-            Done::Polled(key, result)
+            let (treated, result) = desk.poll(&key).await;
+            Done::Polled(key, treated, result)
         });
     }
 
@@ -219,12 +237,12 @@ impl Daemon {
         }
     }
 
-    /// Notes how a receipt's processing ended.
-    pub fn ended(&mut self, mut ended: Ended) {
-        if self.fault == Some(Fault::RetryForgotten) {
-            ended.again = None;
+    /// Notes how a piece of work ended.
+    pub fn worked(&mut self, mut done: agenda::Done) {
+        if let (Some(Fault::RetryForgotten), agenda::Done::Receipt { again, .. }) = (self.fault, &mut done) {
+            *again = None;
         }
-        self.resolver.ended(ended);
+        self.agenda.done(done, self.desk.clock.now(), &self.desk.activity);
     }
 
     /// The daemon dies. Answers what its tasks were for, and which answers had left it before.

@@ -93,6 +93,7 @@ impl Platter {
     fn forgets(&self, key: &[u8]) -> bool {
         match self.fault {
             Some(Fault::AgendaLost) => key.first() == Some(&keys::AGENDA),
+            Some(Fault::PollLost) => key.first() == Some(&keys::POLL),
             Some(Fault::PostingForgotten) => key.first() == Some(&keys::BALANCE),
             Some(Fault::IndexForgotten) => key.first() == Some(&keys::PROVIDER_REF),
             _ => false,

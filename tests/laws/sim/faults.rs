@@ -20,6 +20,10 @@ pub enum Fault {
     StalePublish,
     /// What still has to be processed does not survive a restart.
     AgendaLost,
+    /// When an order is polled next does not survive a restart.
+    PollLost,
+    /// The list of events is not read.
+    ListUnread,
     /// Balances are not written.
     PostingForgotten,
     /// What the provider calls an order is not written.
@@ -50,10 +54,12 @@ pub enum Fault {
 
 impl Fault {
     /// Each with the seeds within which it has to be noticed.
-    pub const ALL: [(Fault, &str, u64); 16] = [
+    pub const ALL: [(Fault, &str, u64); 18] = [
         (Fault::EarlyAck, "early-ack", 200),
         (Fault::StalePublish, "stale-publish", 200),
         (Fault::AgendaLost, "agenda-lost", 100),
+        (Fault::PollLost, "poll-lost", 200),
+        (Fault::ListUnread, "list-unread", 200),
         (Fault::PostingForgotten, "posting-forgotten", 50),
         (Fault::IndexForgotten, "index-forgotten", 50),
         (Fault::RetryForgotten, "retry-forgotten", 100),
@@ -78,6 +84,7 @@ impl Fault {
         let provider: &'static dyn Provider = match self {
             Fault::WordMistaken => Box::leak(Box::new(Mistaken(account.provider))),
             Fault::ArrivalOrder
+            | Fault::ListUnread
             | Fault::DedupeOff
             | Fault::RefundAddedTwice
             | Fault::NotFoundForever
@@ -88,6 +95,7 @@ impl Fault {
             Fault::EarlyAck
             | Fault::StalePublish
             | Fault::AgendaLost
+            | Fault::PollLost
             | Fault::PostingForgotten
             | Fault::IndexForgotten
             | Fault::RetryForgotten
@@ -160,6 +168,19 @@ impl Provider for Bent {
             }
             other => other,
         })?;
+        found.findings.iter_mut().for_each(|finding| self.bend(finding));
+        Ok(found)
+    }
+
+    fn ask_events(&self, merchant: &Merchant, session: Option<&Session>) -> Option<Call> {
+        self.below.ask_events(merchant, session)
+    }
+
+    fn read_events(&self, merchant: &Merchant, answer: &Answer) -> Result<Findings, Trouble> {
+        let mut found = self.below.read_events(merchant, answer)?;
+        if self.fault == Fault::ListUnread {
+            return Ok(Findings::default());
+        }
         found.findings.iter_mut().for_each(|finding| self.bend(finding));
         Ok(found)
     }

@@ -9,6 +9,7 @@ use razao::ledger::command::{AccountTerms, Command, Registration};
 use razao::sandbox::life::{Delivery, Life, Scene, Tempo, Truth};
 use razao::sandbox::persona::Happening;
 use razao::sandbox::world::World as Provider;
+use razao::schedule::cadence::Cadence;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub struct Side {
     /// How far its clock is ahead, in microseconds.
     pub skew: i64,
     pub callback_key: Option<&'static str>,
+    pub cadence: Cadence,
 }
 
 pub struct Payment {
@@ -57,6 +59,7 @@ impl Side {
             world: Provider::new(tempo),
             skew: skew(plan.their_skew, dice),
             callback_key: keyed.then_some("chave-de-callback-0123456789"),
+            cadence: plan.cadence,
         };
         cast.into_iter().map(side).collect()
     }
@@ -70,7 +73,12 @@ impl Side {
     }
 
     pub fn terms(&self) -> AccountTerms {
-        AccountTerms { account: self.account.clone(), provider: self.provider, currency: Currency::BRL }
+        AccountTerms {
+            account: self.account.clone(),
+            provider: self.provider,
+            currency: Currency::BRL,
+            cadence: self.cadence,
+        }
     }
 }
 

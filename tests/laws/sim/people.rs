@@ -23,7 +23,7 @@ impl World {
                 known.into_iter().for_each(|payment| payment.registered = true);
             }
             Ok(Reply::Ruled(order)) => self.tell(|| format!("{} was ruled: {}", order.key, order.state())),
-            Ok(Reply::Received(_) | Reply::Recorded(_) | Reply::Noted) => {}
+            Ok(_) => {}
             Err(SubmitError::Refused(refusal)) => {
                 self.reach.count("people refused");
                 self.tell(|| format!("refused: {refusal}"));

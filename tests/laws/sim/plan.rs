@@ -2,6 +2,7 @@
 //! with everything at once hide what worlds with two things show.
 
 use crate::fold::dice::Dice;
+use razao::schedule::cadence::Cadence;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -16,6 +17,9 @@ pub struct Plan {
     pub retries_max: u32,
     /// How long a provider's outage lasts.
     pub trouble: Duration,
+    /// Whether orders are polled by the clock, and how often.
+    pub polls: bool,
+    pub cadence: Cadence,
     /// Calls at the same time, of each account.
     pub per_account: usize,
     /// Payments whose life nobody wrote in advance.
@@ -70,12 +74,19 @@ impl Plan {
         // Everything at once: changes, callbacks and calls overlap, and answers are old before they arrive.
         let hurried = dice.happens(350);
         let beat_max = if hurried { Duration::from_secs(5) } else { DAY * 2 };
+        let beat = spread(dice, Duration::from_millis(200), beat_max);
+        // In proportion to what happens: ten thousands of polls in which nothing happens show nothing.
+        let polls = dice.happens(400);
+        let pause_min = (beat / u32::try_from(*dice.pick(&[4, 16])).unwrap()).max(Duration::from_secs(10));
+        let cadence = Cadence { pause_min, pause_max: (pause_min * 4).max(HOUR) };
         Plan {
             payments: dice.between(2, 9),
-            beat: spread(dice, Duration::from_millis(200), beat_max),
+            beat,
             retry: spread(dice, Duration::from_secs(1), HOUR),
             retries_max: u32::try_from(dice.between(3, 10)).unwrap(),
             trouble: spread(dice, Duration::from_secs(20), DAY),
+            polls,
+            cadence,
             per_account: usize::try_from(dice.between(1, 4)).unwrap(),
             improvised: *dice.pick(&[0, 500, 1000]),
             callbacks: Line::for_callbacks(dice, hurried),

@@ -173,7 +173,7 @@ impl World {
             return self.leave(knock, Some(503));
         };
         if let (true, Some(daemon)) = (asks, &mut self.daemon) {
-            daemon.resolver.enqueue(account.clone(), receipt, self.machine.clock.now());
+            daemon.enqueue(account.clone(), receipt);
         }
         self.seen.acknowledged.insert(receipt, (account.clone(), knock.body.clone()));
         self.tell(|| format!("{receipt} of {account} is acknowledged"));

@@ -11,18 +11,19 @@ use super::plan::Plan;
 use super::reach::Reach;
 use super::traffic::{AtDoor, Knock, Request};
 use crate::fold::dice::Dice;
-use razao::clock::Clock;
 use razao::config::{Account, Poll};
 use razao::domain::ids::OrderKey;
 use razao::domain::money::Currency;
 use razao::domain::time::Time;
 use razao::ingest::accounts::Accounts;
+use razao::ingest::agenda::{self, Treated};
 use razao::ingest::desk::PollError;
 use razao::ledger::command::Command;
 use razao::net::client::NoAnswer;
 use razao::providers::provider::{Credentials, Merchant};
 use razao::providers::registry;
 use razao::sandbox::world::Post;
+use razao::schedule::cadence::Cadence;
 use razao::wire::call::Answer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 const BEGIN: Time = Time(1_772_000_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3600);
 /// Once all faults are gone, everything is done within so long …
 const CALM_MAX: Duration = Duration::from_secs(90 * 86_400);
 /// … and within so many events.
@@ -108,7 +110,7 @@ pub fn run(seed: u64, fault: Option<Fault>, tell: bool) -> Outcome {
 }
 
 /// The accounts at these providers, as configuration would have them.
-pub fn accounts(sides: &[Side], fault: Option<Fault>) -> Accounts {
+pub fn accounts(sides: &[Side], polled: Option<Cadence>, fault: Option<Fault>) -> Accounts {
     let zone = jiff::tz::TimeZone::get("America/Sao_Paulo").unwrap();
     let account = |side: &Side| {
         let persona = side.world.personas().find(|it| it.provider() == side.provider).unwrap();
@@ -125,7 +127,11 @@ pub fn accounts(sides: &[Side], fault: Option<Fault>) -> Accounts {
             provider: registry::find(side.provider).unwrap(),
             callback_key: side.callback_key.map(Into::into),
             callback_allow: Vec::new(),
-            poll: Poll { enabled: false, min_interval: DAY, max_interval: DAY },
+            poll: Poll {
+                enabled: polled.is_some(),
+                min_interval: side.cadence.pause_min,
+                max_interval: side.cadence.pause_max,
+            },
         };
         fault.map_or(account.clone(), |fault| fault.bend(account))
     };
@@ -143,7 +149,7 @@ impl World {
             disk: Arc::new(Disk::new(&plan, fault, dice.roll())),
             wires: Wires::default(),
             clock: Arc::new(OurClock::default()),
-            accounts: accounts(&sides, fault),
+            accounts: accounts(&sides, plan.polls.then_some(plan.cadence), fault),
             vault: Arc::new(Mutex::new(Vec::new())),
             fault,
         };
@@ -184,8 +190,14 @@ impl World {
         self.boot()?;
         self.go_on(Some(self.ends))?;
         self.calm_down()?;
+        if self.plan.polls {
+            self.let_polls_find_it()?;
+        }
         self.go_on(None)?;
         checks::settled(self)?;
+        if self.plan.polls {
+            checks::found_by_polls(self)?;
+        }
         self.poll_everything()?;
         self.tell(|| "a last restart".to_owned());
         self.die();
@@ -249,7 +261,7 @@ impl World {
     fn next_time(&self) -> Option<Time> {
         let agenda = self.agenda.keys().next().map(|(at, _)| *at);
         let sides = self.sides.iter().filter_map(|side| side.world.due().map(|due| Time(due.0 - side.skew)));
-        let due = self.daemon.as_ref().and_then(|daemon| daemon.resolver.due());
+        let due = self.daemon.as_ref().and_then(Daemon::due);
         agenda.into_iter().chain(sides).chain(due.map(|due| Time(due.0 - self.our_skew))).min()
     }
 
@@ -364,20 +376,13 @@ impl World {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Processed(ended) => {
-                let again = ended.again;
-                self.tell(|| format!("a receipt of {} is seen to, again: {again:?}", ended.account));
-                if ended.pause_until.is_some() {
-                    self.reach.count("account paused as asked");
-                }
-                if let Some(daemon) = &mut self.daemon {
-                    daemon.ended(ended);
-                }
-            }
-            Done::Polled(key, result) => {
+            Done::Worked(done) => self.worked(done),
+            Done::Polled(key, treated, result) => {
                 self.tell(|| format!("{key} was polled: {result:?}"));
                 self.reach.count(if result.is_ok() { "poll answered" } else { "poll failed" });
+                let account = key.account.clone();
                 self.polled.insert(key, result);
+                self.worked(agenda::Done::ByHand { account, treated });
             }
             Done::Answered { knock, result } => self.answered(knock, result),
             Done::Acted(result) => self.acted(result),
@@ -387,10 +392,46 @@ impl World {
                     && let Some(daemon) = &mut self.daemon
                 {
                     self.reach.count("receipt processed again");
-                    daemon.resolver.enqueue(account, id, self.machine.clock.now());
+                    daemon.enqueue(account, id);
                 }
             }
         }
+    }
+
+    fn worked(&mut self, done: agenda::Done) {
+        self.tell(|| format!("{done:?}"));
+        let treated = match &done {
+            agenda::Done::Receipt { treated, .. } | agenda::Done::ByHand { treated, .. } => treated,
+            agenda::Done::Poll { treated, .. } => {
+                self.reach.count("order polled when due");
+                treated
+            }
+            agenda::Done::CatchUp { treated, news, .. } => {
+                self.reach.count("list of events read");
+                self.reach.add("list of events with news", u64::from(*news));
+                treated
+            }
+        };
+        if let Treated::Badly(failure) = treated
+            && failure.retry_after().is_some()
+        {
+            self.reach.count("account paused as asked");
+        }
+        if let Some(daemon) = &mut self.daemon {
+            daemon.worked(done);
+        }
+    }
+
+    /// Without faults and without anybody's help, polls by the clock have found everything after a while. Then they end,
+    /// so that the world can.
+    fn let_polls_find_it(&mut self) -> Result<(), String> {
+        // Due times may have been reckoned with a clock that was ahead, and the whole account may have paused.
+        let pauses = self.plan.cadence.pause_max * 3 + self.plan.our_skew * 2 + HOUR * 3;
+        self.go_on(Some(self.now.plus(pauses)))?;
+        self.machine.accounts = accounts(&self.sides, None, self.machine.fault);
+        self.tell(|| "the daemon is restarted without polls".to_owned());
+        self.die();
+        Ok(())
     }
 
     fn turn(&mut self) -> Result<(), String> {
