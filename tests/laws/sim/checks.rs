@@ -249,8 +249,9 @@ fn agrees(order: &Order, known: &Evidence, payment: &Payment) -> Checked {
     if found == expected {
         return Ok(());
     }
-    let nobody_named_it =
-        known.pieces().iter().all(|piece| piece.gross.known().is_none_or(|gross| gross.is_zero()));
+    let says_money_came = |piece: &&Piece| matches!(&piece.said, Said::Word(word) if word.says_money_came());
+    let mut named = known.pieces().iter().filter(says_money_came).filter_map(|piece| piece.gross.known());
+    let nobody_named_it = named.all(|gross| gross.is_zero());
     let another_registered = order.expected.amount.is_some_and(|amount| amount.minor() != truth.cents);
     let excused = open(&of_amounts) || (nobody_named_it && another_registered);
     if found.0 == expected.0 && excused {
