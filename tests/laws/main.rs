@@ -29,6 +29,7 @@ mod reconciled;
 mod requests;
 #[cfg(test)]
 mod runs;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod stable;

@@ -425,8 +425,9 @@ impl World {
     /// Without faults and without anybody's help, polls by the clock have found everything after a while. Then they end,
     /// so that the world can.
     fn let_polls_find_it(&mut self) -> Result<(), String> {
-        // Due times may have been reckoned with a clock that was ahead, and the whole account may have paused.
-        let pauses = self.plan.cadence.pause_max * 3 + self.plan.our_skew * 2 + HOUR * 3;
+        // Due times may have been reckoned with a clock that was ahead, a provider may still be down, and the whole account
+        // may have paused for that.
+        let pauses = self.plan.cadence.pause_max * 3 + self.plan.our_skew * 2 + self.plan.trouble + HOUR * 3;
         self.go_on(Some(self.now.plus(pauses)))?;
         self.machine.accounts = accounts(&self.sides, None, self.machine.fault);
         self.tell(|| "the daemon is restarted without polls".to_owned());
