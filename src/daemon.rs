@@ -170,6 +170,9 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         policy: delivery_policy(&config.webhooks),
         history_retention: config.data.history_retention,
     })?;
+    let (tasks, ingest) = start_ingest(shared)?;
+    let retention = config.data.history_retention;
+    let deliveries = start_deliveries(&config.webhooks, retention, &clock, &handle, &reader)?;
     let (drain, draining) = watch::channel(false);
     let app = Data::new(App {
         accounts,
@@ -184,6 +187,9 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         deliveries: deliveries.clone(),
         board,
         poster,
+        deliveries: deliveries.tasks.clone(),
+        board: deliveries.board,
+        poster: deliveries.poster,
         keys: keys.keys,
         issuer: config.auth.issuer,
         audience: config.auth.audience,
@@ -205,8 +211,8 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         writer,
         tasks,
         ingest,
-        deliveries,
-        delivery,
+        deliveries: deliveries.tasks,
+        delivery: deliveries.thread,
         running: servers.into_iter().map(actix_web::rt::spawn).collect(),
         handles,
         drain,
@@ -300,10 +306,45 @@ fn start_ingest(
     Ok((tasks, std::thread::Builder::new().name("ingest".to_owned()).spawn(run)?))
 }
 
-fn poster(config: &Webhooks) -> anyhow::Result<Poster> {
+/// Deliveries at work, and what others need of them.
+struct Deliveries {
+    tasks: mpsc::UnboundedSender<delivery::runner::Task>,
+    board: Arc<Board>,
+    poster: Poster,
+    thread: JoinHandle<()>,
+}
+
+/// Deliveries too have a thread and a runtime of their own.
+fn start_deliveries(
+    config: &Webhooks,
+    history_retention: Duration,
+    clock: &Arc<dyn Clock>,
+    handle: &Handle,
+    reader: &Reader,
+) -> anyhow::Result<Deliveries> {
     let guard = Guard { allow_private: config.allow_private, require_https: config.require_https };
-    Poster::new(config.timeout, guard)
-        .map_err(|error| anyhow::anyhow!("no HTTP client for webhooks: {error}"))
+    let poster = Poster::new(config.timeout, guard)
+        .map_err(|error| anyhow::anyhow!("no HTTP client for webhooks: {error}"))?;
+    let board = Arc::new(Board::default());
+    let shared = delivery::runner::Shared {
+        poster: poster.clone(),
+        clock: Arc::clone(clock),
+        handle: handle.clone(),
+        reader: reader.clone(),
+        board: Arc::clone(&board),
+        policy: delivery_policy(config),
+        history_retention,
+    };
+    let (tasks, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        if let Err(why) = runtime.block_on(delivery::runner::run(Arc::new(shared), inbox)) {
+            tracing::error!(%why, "webhooks are no longer delivered to; restart the daemon");
+        }
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("delivery".to_owned()).spawn(run)?;
+    Ok(Deliveries { tasks, board, poster, thread })
 }
 
 fn delivery_policy(config: &Webhooks) -> delivery::plan::Policy {
@@ -314,21 +355,6 @@ fn delivery_policy(config: &Webhooks) -> delivery::plan::Policy {
         in_flight_max: DELIVERIES_IN_FLIGHT,
         disable_after: DISABLE_AFTER,
     }
-}
-
-/// Deliveries too have a thread and a runtime of their own.
-fn start_deliveries(
-    shared: delivery::runner::Shared,
-) -> anyhow::Result<(mpsc::UnboundedSender<delivery::runner::Task>, JoinHandle<()>)> {
-    let (tasks, inbox) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = move || {
-        if let Err(why) = runtime.block_on(delivery::runner::run(Arc::new(shared), inbox)) {
-            tracing::error!(%why, "webhooks are no longer delivered to; restart the daemon");
-        }
-        runtime.shutdown_background();
-    };
-    Ok((tasks, std::thread::Builder::new().name("delivery".to_owned()).spawn(run)?))
 }
 
 impl Daemon {

@@ -25,6 +25,8 @@ const GROWTH_PERCENT: u32 = 190;
 /// A pause that a target asks for is believed up to a week.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 86_400);
 const GONE: u16 = 410;
+/// For each request to a target that may be under way, so many outcomes may wait to be written down.
+const UNWRITTEN_PER_REQUEST: usize = 8;
 /// So many entries without a delivery are looked at before that is written down.
 const UNWRITTEN_MAX: u64 = 1000;
 
@@ -89,7 +91,9 @@ pub struct Plan {
     lines: BTreeMap<Line, Queue>,
     /// The head of each line that may move.
     due: BTreeSet<(Time, Position)>,
-    busy: usize,
+    /// Requests under way, and those whose outcome is not written down yet.
+    in_flight: usize,
+    unwritten: usize,
     breaker: Breaker<Line>,
 }
 
@@ -140,7 +144,8 @@ impl Plan {
             items: BTreeMap::new(),
             lines: BTreeMap::new(),
             due: BTreeSet::new(),
-            busy: 0,
+            in_flight: 0,
+            unwritten: 0,
             breaker: if dead { Breaker::probing(growth) } else { Breaker::new(growth) },
         };
         plan.load(course, course.cursor);
@@ -275,14 +280,14 @@ impl Plan {
 
     /// The next delivery to attempt now; it is under way from then on.
     pub fn next(&mut self, now: Time) -> Option<Position> {
-        if self.off.is_some() || self.busy >= self.policy.in_flight_max {
+        if self.off.is_some() || self.is_full() {
             return None;
         }
         let ready = self.due.range(..=(now, Position { seq: Seq(u64::MAX), notice: u64::MAX }));
         let (_, position) = match self.breaker.gate(now) {
             Gate::ShutUntil(_) => None,
             // Something that never failed is the better probe.
-            Gate::Probe if self.busy == 0 => {
+            Gate::Probe if !self.is_busy() => {
                 let tries = |position| self.items.get(position).map_or(0, |item| item.tries);
                 ready.take(PROBES_CONSIDERED).min_by_key(|(due, position)| (tries(position), *due)).copied()
             }
@@ -292,7 +297,7 @@ impl Plan {
         let item = self.items.get_mut(&position)?;
         item.state = State::InFlight;
         let line = item.line.clone();
-        self.busy += 1;
+        self.in_flight += 1;
         if let Some(queue) = self.lines.get_mut(&line) {
             queue.busy = true;
         }
@@ -302,13 +307,13 @@ impl Plan {
 
     /// When [`Plan::next`] has something, if nothing else happens before.
     pub fn due(&self, now: Time) -> Option<Time> {
-        if self.off.is_some() || self.busy >= self.policy.in_flight_max {
+        if self.off.is_some() || self.is_full() {
             return None;
         }
         let (first, _) = self.due.first()?;
         match self.breaker.gate(now) {
             Gate::Open => Some(*first),
-            Gate::Probe => (self.busy == 0).then_some(*first),
+            Gate::Probe => (!self.is_busy()).then_some(*first),
             Gate::ShutUntil(until) => Some(until.max(*first)),
         }
     }
@@ -333,6 +338,8 @@ impl Plan {
             item.state = State::Heard(verdict.stage);
             item.tries = verdict.tries;
         }
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.unwritten += 1;
         Some(verdict)
     }
 
@@ -387,12 +394,20 @@ impl Plan {
 
     /// An attempt could not be made for a reason of our own; it counts as none.
     pub fn put_back(&mut self, position: Position, due: Time) {
+        self.in_flight = self.in_flight.saturating_sub(1);
         self.settle(position, State::Waiting(due));
+    }
+
+    /// There is no event any more where an attempt was to be made.
+    pub fn vanished(&mut self, position: Position) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.drop_item(position);
     }
 
     /// What was heard is durable: the next event of the order may go.
     pub fn recorded(&mut self, position: Position) {
         let Some(State::Heard(stage)) = self.items.get(&position).map(|item| item.state) else { return };
+        self.unwritten = self.unwritten.saturating_sub(1);
         match stage {
             Stage::Pending { next_at } => self.settle(position, State::Waiting(next_at)),
             Stage::Delivered { .. } | Stage::Failed { .. } => self.drop_item(position),
@@ -406,8 +421,7 @@ impl Plan {
         self.free(&line);
     }
 
-    /// Nothing is to be delivered there after all.
-    pub fn drop_item(&mut self, position: Position) {
+    fn drop_item(&mut self, position: Position) {
         let Some(item) = self.items.remove(&position) else { return };
         if let Some(queue) = self.lines.get_mut(&item.line) {
             queue.waiting.remove(&position);
@@ -416,7 +430,6 @@ impl Plan {
     }
 
     fn free(&mut self, line: &Line) {
-        self.busy = self.busy.saturating_sub(1);
         if let Some(queue) = self.lines.get_mut(line) {
             queue.busy = false;
         }
@@ -479,7 +492,13 @@ impl Plan {
 
     /// Whether anything is under way or to be written down.
     pub fn is_busy(&self) -> bool {
-        self.busy > 0
+        self.in_flight + self.unwritten > 0
+    }
+
+    /// Requests go on while outcomes are being written down, up to a bound; each order's next one waits all the same.
+    fn is_full(&self) -> bool {
+        let most = self.policy.in_flight_max;
+        self.in_flight >= most || self.unwritten >= most.saturating_mul(UNWRITTEN_PER_REQUEST)
     }
 
     pub fn standing(&self, now: Time) -> Standing {

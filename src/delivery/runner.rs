@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// So many entries are read at once, so that the task is soon back for what happens meanwhile.
 const ENTRIES_PER_READ: usize = 256;
 /// So many outcomes go into one command.
-const NOTES_PER_COMMAND: usize = 64;
+const NOTES_PER_COMMAND: usize = 256;
 /// After trouble of our own something is tried again so much later.
 const OWN_TROUBLE_PAUSE: Duration = Duration::from_secs(5);
 /// How long attempts under way may take when the daemon stops.
@@ -263,7 +263,7 @@ impl Runner {
         let Some(hook) = self.hooks.get_mut(&id.webhook) else { return };
         let made = match result {
             Ok(Some(made)) => made,
-            Ok(None) => return hook.plan.drop_item(id.position),
+            Ok(None) => return hook.plan.vanished(id.position),
             Err(why) => {
                 tracing::warn!(%why, delivery = %id, "an event could not be read; it is tried again");
                 return hook.plan.put_back(id.position, now.plus(OWN_TROUBLE_PAUSE));

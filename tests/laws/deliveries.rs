@@ -1,7 +1,7 @@
 //! Deliveries skip nothing and keep each order's order, whatever fails, restarts and is changed on the way: the real
 //! plan over the real ledger, with a target, a clock and crashes that dice decide. `RAZAO_SEEDS` sets how many lives.
 
-use crate::books::{Ledger, lives_of, newborn};
+use crate::books::{Ledger, lives_of, newborn, register};
 use razao::delivery::plan::{Line, Outcome, Plan, Policy};
 use razao::delivery::runner::stretch;
 use razao::domain::ids::{OrderKey, Seq};
@@ -120,7 +120,7 @@ impl World {
         run.flying.remove(&position);
         let status = match self.dice.below(100) {
             roll if roll < self.health => 200,
-            _ if self.dice.below(40) == 0 => 410,
+            _ if self.health > 0 && self.dice.below(40) == 0 => 410,
             _ => 500,
         };
         if status == 200 {
@@ -218,7 +218,8 @@ impl World {
     }
 }
 
-fn live(seed: u64) -> World {
+/// A webhook for everything, at the beginning of an empty ledger.
+fn begin(seed: u64, health: u64) -> World {
     let ledger = Ledger::start(newborn() as Arc<dyn Engine>);
     let id = WebhookId::new(Time(1), [7; 8]);
     let new = NewWebhook {
@@ -233,9 +234,13 @@ fn live(seed: u64) -> World {
         authorization: None,
     };
     let dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut world =
-        World { ledger, id, dice, health: 50, confirmed: BTreeSet::new(), attempts: 0, crashes: 0 };
+    let world = World { ledger, id, dice, health, confirmed: BTreeSet::new(), attempts: 0, crashes: 0 };
     world.hook(WebhookCommand::Create(new));
+    world
+}
+
+fn live(seed: u64) -> World {
+    let mut world = begin(seed, 50);
     let mut run = world.start();
     let mut lives = lives_of(3).into_iter();
     for _ in 0..1500 {
@@ -276,6 +281,34 @@ fn nothing_is_skipped_and_no_order_overtakes_itself() {
     }
     println!("{seeds} seeds: {attempts} attempts, {crashes} crashes, {failed} given up for good");
     assert!(attempts > seeds * 30 && crashes > seeds, "it was worth the name: {attempts}, {crashes}");
+}
+
+#[test]
+fn what_was_given_up_while_the_target_was_dead_is_delivered_after_enable() {
+    let mut world = begin(1, 0);
+    let mut run = world.start();
+    for hour in 0..30 {
+        if hour % 8 == 0 {
+            world.ledger.then(register(&format!("PED-{hour}"), 100));
+        }
+        world.take(&mut run);
+        while !run.flying.is_empty() {
+            world.land(&mut run);
+        }
+        world.write(&mut run);
+        world.ledger.clock.0.fetch_add(3_600_000_000, Ordering::SeqCst);
+    }
+    let course = world.ledger.reader.course(world.id).unwrap().unwrap();
+    assert_eq!((course.status(), course.failed_count), ("disabled", 1), "{course:?}");
+    assert!(course.off.unwrap().why.contains("no delivery succeeded since"));
+    assert!(matches!(world.delivery(Seq(1)).unwrap().stage, Stage::Failed { .. }));
+    assert_eq!(world.delivery(Seq(3)), None, "nothing was sent after it was disabled");
+    world.recover(&mut run);
+    for seq in 1..=4 {
+        assert!(matches!(world.delivery(Seq(seq)).unwrap().stage, Stage::Delivered { .. }), "{seq}");
+    }
+    let course = world.ledger.reader.course(world.id).unwrap().unwrap();
+    assert_eq!((course.cursor, course.failed_count), (Seq(4), 0));
 }
 
 /// A plan alone over so many orders of one event each, all of which fail, for so long.

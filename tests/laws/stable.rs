@@ -8,8 +8,14 @@ use razao::domain::evidence::{Origin, Source};
 use razao::domain::ids::{AccountId, ReceiptId, Reference, Seq};
 use razao::domain::money::Currency;
 use razao::domain::posting::{LedgerAccount, Posting, Purpose};
+use razao::domain::receipt::Private;
 use razao::domain::state::State;
-use razao::domain::time::OffsetTime;
+use razao::domain::time::{OffsetTime, Time};
+use razao::domain::webhook::{
+    Attempt, Course, Delivery, DeliveryId, Keyring, Miss, Off, Pattern, Position, Reach, Replay, Stage,
+    Trouble, Webhook, WebhookId,
+};
+use razao::store::{codec, keys};
 
 fn entry() -> Entry {
     let account = AccountId::parse("loja-picpay").unwrap();
@@ -83,4 +89,87 @@ fn keys_of_pieces_are_as_ever() {
         "800000000000000111ddbe71d421456300cf01c3"
     );
     assert_eq!(hex(reading(-1, "paid").change(3, 9).key()), "7fffffffffffffff4b852da28b0af60588357193");
+}
+
+/// The keys and values that webhooks are stored under and as, each field filled; the values by their digest.
+#[test]
+fn stored_webhooks_are_as_ever() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let webhook = WebhookId::new(Time(1_800_000_000_000_000), [1, 2, 3, 4, 5, 6, 7, 8]);
+    let id = DeliveryId { webhook, position: Position { seq: Seq(7), notice: 9 } };
+    let name = "00066517289880000102030405060708";
+    assert_eq!(webhook.to_string(), format!("wh_{name}"));
+    assert_eq!(id.to_string(), format!("dl_{name}_7_9"));
+    let place = "00000000000000070000000000000009";
+    for (key, expected) in [
+        (keys::webhook(webhook), format!("57{name}")),
+        (keys::keyring(webhook), format!("4b{name}")),
+        (keys::course(webhook), format!("5a{name}")),
+        (keys::delivery(id), format!("47{name}{place}")),
+        (keys::answer(id, 3), format!("48{name}{place}00000003")),
+        (keys::notice(id), format!("4a{name}{place}")),
+    ] {
+        assert_eq!(hex(&key), expected);
+    }
+    let (at, some) = (Time(1_800_000_000_000_001), || Private(b"bytes".to_vec()));
+    let account = AccountId::parse("loja").unwrap();
+    let keyring = Keyring { secret: some(), previous: Some((some(), at)), authorization: Some(some()) };
+    let subscription = Webhook {
+        id: webhook,
+        target: "https://shop.example.com/".to_owned(),
+        description: Some("the shop".to_owned()),
+        events: vec![Pattern::parse("order.*").unwrap()],
+        accounts: Reach::Only([account.clone()].into()),
+        headers: vec![("x-shop".to_owned(), "7".to_owned())],
+        from: Seq(3),
+        created_at: at,
+        updated_at: at,
+    };
+    let course = Course {
+        revision: 2,
+        again_since: Some(at),
+        replays: vec![Replay { asked_at: at, from: Seq(1), to: Seq(5), cursor: Seq(2), single: true }],
+        notices: vec![id.position],
+        off: Some(Off { why: "gone".to_owned(), since: at }),
+        trouble: Some(Trouble {
+            since: at,
+            failures: 4,
+            dead: true,
+            status: Some(500),
+            miss: Some(Miss::Unmakeable),
+            given_up_from: Some(Seq(2)),
+        }),
+        delivered_count: 6,
+        failed_count: 1,
+        ..Course::before(Seq(3), at)
+    };
+    let attempt = Attempt {
+        number: 1,
+        at,
+        duration_ms: 12,
+        status: Some(503),
+        miss: Some(Miss::ServerError),
+        answered: true,
+    };
+    let delivery = Delivery {
+        id,
+        event: "evt_0".to_owned(),
+        kind: "order.paid".to_owned(),
+        account: Some(account),
+        order: Some(Reference::parse("PED-1").unwrap()),
+        stage: Stage::Failed { at },
+        tries: 1,
+        attempts_count: 1,
+        attempts: vec![attempt],
+        updated_at: at,
+    };
+    let digest = |bytes: Vec<u8>| Hash::of(&hex(&bytes)).to_hex()[..16].to_owned();
+    let key = b"M";
+    let found = [
+        digest(codec::encode(key, &keyring).unwrap()),
+        digest(codec::encode(key, &subscription).unwrap()),
+        digest(codec::encode(key, &course).unwrap()),
+        digest(codec::encode(key, &delivery).unwrap()),
+    ];
+    assert_eq!(found, ["e05de80bdc9249cd", "92832d9a0e1190b7", "a4cf31979132dd9d", "d4eb8f9207d60fd2"]);
 }
