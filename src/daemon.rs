@@ -159,18 +159,6 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     };
     let (runs_begun, begun) = mpsc::unbounded_channel();
     let (tasks, ingest) = start_ingest(desk, begun)?;
-    let poster = poster(&config.webhooks)?;
-    let board = Arc::new(Board::default());
-    let (deliveries, delivery) = start_deliveries(delivery::runner::Shared {
-        poster: poster.clone(),
-        clock: Arc::clone(&clock),
-        handle: handle.clone(),
-        reader: reader.clone(),
-        board: Arc::clone(&board),
-        policy: delivery_policy(&config.webhooks),
-        history_retention: config.data.history_retention,
-    })?;
-    let (tasks, ingest) = start_ingest(shared)?;
     let retention = config.data.history_retention;
     let deliveries = start_deliveries(&config.webhooks, retention, &clock, &handle, &reader)?;
     let (drain, draining) = watch::channel(false);
@@ -184,9 +172,6 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         runs: runs_begun,
         under_way: UnderWay::default(),
         turns: Turns::default(),
-        deliveries: deliveries.clone(),
-        board,
-        poster,
         deliveries: deliveries.tasks.clone(),
         board: deliveries.board,
         poster: deliveries.poster,
