@@ -204,13 +204,6 @@ pub enum Miss {
 }
 
 impl WebhookId {
-    pub fn new(at: Time, drawn: [u8; 8]) -> WebhookId {
-        let mut bytes = [0; 16];
-        let time = u64::try_from(at.0).unwrap_or_default().to_be_bytes();
-        bytes.iter_mut().zip(time.iter().chain(&drawn)).for_each(|(byte, drawn)| *byte = *drawn);
-        WebhookId(bytes)
-    }
-
     pub fn parse(text: &str) -> Option<WebhookId> {
         text.strip_prefix("wh_").and_then(from_hex).map(WebhookId)
     }
@@ -422,11 +415,12 @@ impl fmt::Debug for Webhook {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ids::Nonce;
     use super::*;
 
     #[test]
     fn ids_are_read_as_they_are_written_and_no_other_way() {
-        let webhook = WebhookId::new(Time(1_700_000_000_000_000), [1, 2, 3, 4, 5, 6, 7, 8]);
+        let webhook = WebhookId(Nonce::new(Time(1_700_000_000_000_000), [1, 2, 3, 4, 5, 6, 7, 8]).0);
         assert_eq!(WebhookId::parse(&webhook.to_string()), Some(webhook));
         for (seq, notice) in [(7, 0), (7, 1_700_000_000_000_001)] {
             let id = DeliveryId { webhook, position: Position { seq: Seq(seq), notice } };
@@ -442,7 +436,8 @@ mod tests {
             }
         }
         assert_eq!(DeliveryId::parse(&format!("{}_7_0", webhook.to_string().replace("wh", "dl"))), None);
-        assert!(WebhookId::new(Time(2), [0; 8]) > WebhookId::new(Time(1), [255; 8]), "ids sort by time");
+        let at = |micros, chance| WebhookId(Nonce::new(Time(micros), chance).0);
+        assert!(at(2, [0; 8]) > at(1, [255; 8]), "ids sort by time");
     }
 
     #[test]

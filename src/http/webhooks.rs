@@ -3,6 +3,7 @@
 use super::app::App;
 use super::body;
 use super::guard::{Permit, WebhooksRead, WebhooksWrite};
+use super::idempotency::{self, Made};
 use super::page::{self, Listed};
 use super::problem::{FieldProblem, Problem};
 use super::webhook_body::{self, Bounds, NewWebhookBody, ReplayBody, Wanted, WebhookChangeBody};
@@ -10,7 +11,7 @@ use crate::auth::Accounts;
 use crate::clock::random_bytes;
 use crate::delivery::runner::Task;
 use crate::delivery::sign;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, Nonce};
 use crate::domain::receipt::Private;
 use crate::domain::webhook::{Course, Keyring, Pattern, Reach, Webhook, WebhookId};
 use crate::ledger::command::{Command, Reply};
@@ -34,14 +35,16 @@ pub struct WebhooksQuery {
 
 /// Subscribes to events. The answer shows the signing secret, this once.
 #[utoipa::path(
-    post, path = "/v1/webhooks", tag = "webhooks", request_body = NewWebhookBody,
+    post, path = "/v1/webhooks", tag = "webhooks",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters; for 24 hours the same request is answered the same, secret included, with `Idempotency-Replayed: true`")),
+    request_body = NewWebhookBody,
     responses(
-        (status = 201, body = WebhookWithSecret),
+        (status = 201, body = WebhookWithSecret, headers(("Location" = String))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "cursor-ahead, or too many webhooks"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "cursor-ahead, too many webhooks, idempotency-in-progress or idempotency-key-reused"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Among others: a target that may not be called"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -49,28 +52,38 @@ pub struct WebhooksQuery {
 )]
 pub async fn create(
     permit: Permit<WebhooksWrite>,
+    request: HttpRequest,
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let json = body::object(payload).await?;
+    let bytes = body::limited(payload, body::BODY_BYTES_MAX).await?;
+    let json = body::json_object(&bytes)?;
     let configured = |id: &AccountId| app.accounts.get(id).is_some();
     let bounds = Bounds { visible: &permit.claims.accounts, is_configured: &configured };
     let Wanted { target, change, from } = webhook_body::created(&json, &bounds)?;
     check_target(&app, &target).await?;
-    let new = NewWebhook {
-        id: WebhookId::new(app.clock.now(), drawn()?),
-        target,
-        description: change.description.flatten(),
-        events: change.events.unwrap_or_else(|| vec![Pattern::all()]),
-        accounts: change.accounts.unwrap_or_else(|| webhook_body::reach(&permit.claims.accounts)),
-        headers: change.headers.unwrap_or_default(),
-        from,
-        secret: new_secret()?,
-        authorization: change.authorization.flatten(),
+    let new = |nonce: Nonce| {
+        Ok::<_, Problem>(NewWebhook {
+            id: WebhookId(nonce.0),
+            target,
+            description: change.description.flatten(),
+            events: change.events.unwrap_or_else(|| vec![Pattern::all()]),
+            accounts: change.accounts.unwrap_or_else(|| webhook_body::reach(&permit.claims.accounts)),
+            headers: change.headers.unwrap_or_default(),
+            from,
+            secret: new_secret()?,
+            authorization: change.authorization.flatten(),
+        })
     };
-    tracing::info!(webhook = %new.id, "a webhook is made");
-    let hooked = submit(&app, WebhookCommand::Create(new)).await?;
-    Ok(HttpResponse::Created().json(with_secret(&app, &hooked)))
+    let app = &app;
+    idempotency::once(app, &permit.claims, &request, &bytes, async |nonce| {
+        let new = new(nonce)?;
+        tracing::info!(webhook = %new.id, "a webhook is made");
+        let hooked = submit(app, WebhookCommand::Create(new)).await?;
+        let path = format!("/v1/webhooks/{}", hooked.webhook.id);
+        Ok(Made::json(StatusCode::CREATED, &with_secret(app, &hooked)).at(path))
+    })
+    .await
 }
 
 /// Webhooks, oldest first; those that reach further than the token do not exist for it.

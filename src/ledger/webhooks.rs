@@ -196,6 +196,10 @@ impl Group<'_> {
     }
 
     fn create_webhook(&mut self, new: NewWebhook) -> Result<Hooked, Fault> {
+        // A request that was cut off is repeated under the same id: it made this one already.
+        if webhooks::get(&self.read(), new.id)?.is_some() {
+            return self.hooked(new.id);
+        }
         if webhooks::list(&self.read(), None).count() >= WEBHOOKS_MAX {
             return Err(Refusal::TooMany { what: "webhooks", most: WEBHOOKS_MAX }.into());
         }

@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: the same request twice is carried out once.
 
+use crate::support::hooks::SOON;
+use crate::support::shop::Shop;
 use crate::support::{ACCOUNT, ANY, Bank, Client, Daemon, Reply, Setup, until};
 use serde_json::{Value, json};
 
@@ -125,4 +127,23 @@ async fn while_the_first_is_carried_out_the_second_is_told_so() {
     let first = first.await.unwrap();
     let third = keyed(&client, PATH, "k-1", &body).await;
     assert_eq!((first.status, replayed(&third), &third.body), (200, true, &first.body));
+}
+
+#[tokio::test]
+async fn a_webhook_is_made_once_and_its_secret_is_the_same() {
+    let (bank, shop) = (Bank::open(), Shop::open());
+    let daemon = Daemon::with(Setup::new(&bank).webhooks(SOON));
+    let body = json!({"target": shop.url()});
+    let first = keyed(&daemon.client(), "/v1/webhooks", "k-1", &body).await;
+    let made = first.is(201);
+    assert_eq!(
+        first.header("location"),
+        Some(format!("/v1/webhooks/{}", made["id"].as_str().unwrap()).as_str())
+    );
+    let again = keyed(&daemon.client(), "/v1/webhooks", "k-1", &body).await;
+    assert_eq!((again.status, &again.body, replayed(&again)), (201, &first.body, true));
+    assert_eq!(daemon.client().all("/v1/webhooks").await.len(), 1);
+    keyed(&daemon.client(), "/v1/webhooks", "k-1", &json!({"target": shop.url(), "events": ["order.paid"]}))
+        .await
+        .problem(409, ANY);
 }

@@ -4,7 +4,7 @@
 use crate::books::{Ledger, lives_of, newborn, register};
 use razao::delivery::plan::{Line, Outcome, Plan, Policy};
 use razao::delivery::runner::stretch;
-use razao::domain::ids::{OrderKey, Seq};
+use razao::domain::ids::{Nonce, OrderKey, Seq};
 use razao::domain::receipt::Private;
 use razao::domain::time::Time;
 use razao::domain::webhook::{
@@ -221,7 +221,7 @@ impl World {
 /// A webhook for everything, at the beginning of an empty ledger.
 fn begin(seed: u64, health: u64) -> World {
     let ledger = Ledger::start(newborn() as Arc<dyn Engine>);
-    let id = WebhookId::new(Time(1), [7; 8]);
+    let id = WebhookId(Nonce::new(Time(1), [7; 8]).0);
     let new = NewWebhook {
         id,
         target: "https://shop.example.com".to_owned(),

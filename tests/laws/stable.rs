@@ -5,7 +5,7 @@ use razao::domain::chain::{Hash, canonical, hash};
 use razao::domain::discrepancy::{Action, Cause};
 use razao::domain::entry::{DiscrepancyNote, Entry, Kind};
 use razao::domain::evidence::{Origin, Source};
-use razao::domain::ids::{AccountId, ReceiptId, Reference, Seq};
+use razao::domain::ids::{AccountId, Nonce, ReceiptId, Reference, Seq};
 use razao::domain::money::Currency;
 use razao::domain::posting::{LedgerAccount, Posting, Purpose};
 use razao::domain::receipt::Private;
@@ -95,7 +95,7 @@ fn keys_of_pieces_are_as_ever() {
 #[test]
 fn stored_webhooks_are_as_ever() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let webhook = WebhookId::new(Time(1_800_000_000_000_000), [1, 2, 3, 4, 5, 6, 7, 8]);
+    let webhook = WebhookId(Nonce::new(Time(1_800_000_000_000_000), [1, 2, 3, 4, 5, 6, 7, 8]).0);
     let id = DeliveryId { webhook, position: Position { seq: Seq(7), notice: 9 } };
     let name = "00066517289880000102030405060708";
     assert_eq!(webhook.to_string(), format!("wh_{name}"));
