@@ -14,6 +14,8 @@ use crate::http::batch::Turns;
 use crate::http::idempotency::UnderWay;
 use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
+use crate::http::tail::Tails;
+use crate::http::tickets::Tickets;
 use crate::http::tls;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
@@ -162,6 +164,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let retention = config.data.history_retention;
     let deliveries = start_deliveries(&config.webhooks, retention, &clock, &handle, &reader)?;
     let (drain, draining) = watch::channel(false);
+    let tails = Tails::new(reader.clone(), server::allow_open_files());
     let app = Data::new(App {
         accounts,
         activity,
@@ -182,6 +185,8 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         min_free_bytes: config.data.min_free_bytes,
         trusted_proxies: config.server.trusted_proxies,
         limits: DoorLimits::new(&config.limits),
+        tickets: Tickets::default(),
+        tails,
         cors_origins: config.server.cors_origins,
         draining,
     });

@@ -4,6 +4,8 @@ use super::batch::Turns;
 use super::idempotency::UnderWay;
 use super::limits::DoorLimits;
 use super::problem::Problem;
+use super::tail::Tails;
+use super::tickets::Tickets;
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::delivery;
@@ -48,6 +50,10 @@ pub struct App {
     pub min_free_bytes: u64,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: DoorLimits,
+    /// One-time tickets that wait to be used.
+    pub tickets: Tickets,
+    /// What the streams share.
+    pub tails: Tails,
     /// Origins whose pages may call the API; `*` is all.
     pub cors_origins: Vec<String>,
     /// Turns true when the daemon drains; streams end then.

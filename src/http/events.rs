@@ -6,9 +6,9 @@ use super::orders::account_filter;
 use super::page::{self, Listed};
 use super::problem::Problem;
 use crate::auth::Accounts;
-use crate::domain::ids::{AccountId, Seq};
+use crate::domain::entry::Entry;
+use crate::domain::ids::{AccountId, Reference, Seq};
 use crate::domain::state::State;
-use crate::store::entries::StoredEntry;
 use crate::views::event::EventView;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -49,17 +49,42 @@ impl EventFilter {
         })
     }
 
-    pub fn wants(&self, stored: &StoredEntry) -> bool {
-        let entry = &stored.entry;
-        let kind = entry.event_type();
-        self.visible.sees(&entry.account)
-            && self.account.as_ref().is_none_or(|account| *account == entry.account)
-            && (self.types.is_empty() || self.types.iter().any(|pattern| matches_type(pattern, kind)))
-            && self.state.is_none_or(|state| entry.to == Some(state))
-            && self
-                .order
-                .as_ref()
-                .is_none_or(|order| entry.order.as_ref().is_some_and(|it| it.as_str() == order))
+    pub fn wants(&self, subject: Subject<'_>) -> bool {
+        self.visible.sees(subject.account)
+            && self.account.as_ref().is_none_or(|account| account == subject.account)
+            && (self.types.is_empty() || self.types.iter().any(|pattern| matches_type(pattern, subject.kind)))
+            && self.state.is_none_or(|state| subject.state == Some(state))
+            && self.order.as_ref().is_none_or(|order| subject.order.is_some_and(|it| it.as_str() == order))
+    }
+
+    /// Whether it leaves nothing out.
+    pub fn wants_all(&self) -> bool {
+        self.visible == Accounts::All
+            && self.account.is_none()
+            && (self.types.is_empty() || self.types.iter().any(|pattern| pattern == "*"))
+            && self.state.is_none()
+            && self.order.is_none()
+    }
+}
+
+/// What a filter asks of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub account: &'a AccountId,
+    /// The event's type.
+    pub kind: &'static str,
+    pub state: Option<State>,
+    pub order: Option<&'a Reference>,
+}
+
+impl Subject<'_> {
+    pub fn of(entry: &Entry) -> Subject<'_> {
+        Subject {
+            account: &entry.account,
+            kind: entry.event_type(),
+            state: entry.to,
+            order: entry.order.as_ref(),
+        }
     }
 }
 
@@ -116,7 +141,8 @@ pub async fn list(
         query.order,
     )?;
     let reader = app.reader.clone();
-    let read = move || reader.entries(from, limit, SCAN_MAX, |stored| filter.wants(stored));
+    let read =
+        move || reader.entries(from, limit, SCAN_MAX, |stored| filter.wants(Subject::of(&stored.entry)));
     let (entries, next) = web::block(read).await??;
     let next_cursor = (next <= app.reader.head()).then(|| page::cursor(&[&next.to_string()]));
     let data = entries.iter().map(|stored| EventView::of(&stored.entry, stored.order.as_ref())).collect();

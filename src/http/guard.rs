@@ -14,8 +14,8 @@ use std::marker::PhantomData;
 /// A scope as a type.
 pub trait Scoped {
     const SCOPE: Scope;
-    /// Whether the token may come in the query: only where browsers cannot set a header.
-    const QUERY_TOKEN: bool = false;
+    /// Whether the token, or a ticket for it, may come in the query: only where browsers cannot set a header.
+    const IN_QUERY: bool = false;
 }
 
 macro_rules! scopes {
@@ -43,7 +43,7 @@ scopes!(
 pub struct StreamRead;
 impl Scoped for StreamRead {
     const SCOPE: Scope = Scope::EventsRead;
-    const QUERY_TOKEN: bool = true;
+    const IN_QUERY: bool = true;
 }
 
 /// A believed token with the scope `S`.
@@ -76,8 +76,7 @@ impl<S: Scoped> FromRequest for Permit<S> {
 fn permit<S: Scoped>(request: &HttpRequest) -> Result<Permit<S>, Problem> {
     let app = request.app_data::<web::Data<App>>();
     let app = app.ok_or_else(|| Problem::unavailable("the daemon is not ready", 1))?;
-    let token = token(request, S::QUERY_TOKEN)?;
-    let claims = verify(&app.keys, &app.issuer, &app.audience, &token, app.clock.now())?;
+    let claims = claims(app, presented(request, S::IN_QUERY)?)?;
     if !claims.allows(S::SCOPE) {
         let detail = format!("the token lacks the scope {}", S::SCOPE);
         return Err(Problem::new(403, "missing-scope", "Forbidden", detail));
@@ -85,16 +84,38 @@ fn permit<S: Scoped>(request: &HttpRequest) -> Result<Permit<S>, Problem> {
     Ok(Permit { claims, scope: PhantomData })
 }
 
-fn token(request: &HttpRequest, in_query: bool) -> Result<String, Problem> {
+/// What a request shows to be let in.
+enum Presented {
+    Token(String),
+    Ticket(String),
+}
+
+fn claims(app: &App, presented: Presented) -> Result<Claims, Problem> {
+    let now = app.clock.now();
+    match presented {
+        Presented::Token(token) => Ok(verify(&app.keys, &app.issuer, &app.audience, &token, now)?),
+        Presented::Ticket(ticket) => app.tickets.redeem(&ticket, now).ok_or_else(|| {
+            Problem::unauthorized(
+                "the ticket is used, expired or unknown; POST /v1/tickets gives another one",
+            )
+        }),
+    }
+}
+
+fn presented(request: &HttpRequest, in_query: bool) -> Result<Presented, Problem> {
     if let Some(header) = request.headers().get(AUTHORIZATION) {
         let text = header.to_str().unwrap_or_default();
         let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let token = token.map(|(_, token)| token.trim().to_owned());
+        let token = token.map(|(_, token)| Presented::Token(token.trim().to_owned()));
         return token.ok_or_else(|| Problem::unauthorized("the Authorization header holds no Bearer token"));
     }
     let mut query = form_urlencoded::parse(request.query_string().as_bytes());
-    let found = query.find(|(name, _)| in_query && name == "access_token");
+    let found = query.find_map(|(name, value)| match &*name {
+        "access_token" => Some(Presented::Token(value.into_owned())),
+        "ticket" => Some(Presented::Ticket(value.into_owned())),
+        _ => None,
+    });
     found
-        .map(|(_, token)| token.into_owned())
+        .filter(|_| in_query)
         .ok_or_else(|| Problem::unauthorized("a Bearer token is required; `razao token` prints one"))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
-    reconciliations, stream, webhooks,
+    reconciliations, socket, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -20,7 +20,7 @@ use utoipa::{Modify, OpenApi};
         callbacks::post, callbacks::post_with_key,
         orders::put, orders::get, orders::list, orders::history, orders::poll, batch::post,
         entries::list, entries::get, entries::head,
-        events::list, stream::get,
+        events::list, stream::get, socket::get, tickets::post,
         balances::get,
         receipts::list, receipts::get, receipts::reprocess,
         discrepancies::list, discrepancies::resolve,

@@ -9,6 +9,8 @@ use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App as Actix, HttpServer};
+use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long running requests may take when the daemon stops.
 const DRAIN_SECONDS: u64 = 10;
+/// A peer that has not taken what was sent to it for so long is gone: nothing else ends a connection whose other side
+/// vanished or stopped reading.
+const UNREAD_MILLIS_MAX: u32 = 120_000;
 const CONNECTIONS_MAX: usize = 10_000;
 const WORKERS_MAX: usize = 8;
 
@@ -31,6 +36,18 @@ pub enum Serves {
     Callbacks,
 }
 
+/// Lets the process open as many files as it may, and says how many that is: a connection is one, and the usual limit
+/// of 1024 is kept low for programs of another age.
+pub fn allow_open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    now.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
 /// Starts serving on listeners that are bound already. Signals are the daemon's business.
 pub fn run(
     app: Data<App>,
@@ -39,6 +56,8 @@ pub fn run(
 ) -> std::io::Result<(Vec<Server>, Vec<ServerHandle>)> {
     let mut servers = Vec::new();
     for (listener, serves) in listeners {
+        // Its connections inherit this.
+        set_tcp_user_timeout(&listener, UNREAD_MILLIS_MAX)?;
         let app = app.clone();
         let factory = move || {
             let headers = DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff"));
@@ -84,6 +103,7 @@ fn cors(origins: &[String]) -> Cors {
         .allowed_methods(["GET", "PUT", "POST", "PATCH", "DELETE"])
         .allowed_headers([
             "authorization",
+            "cache-control",
             "content-type",
             "idempotency-key",
             "if-none-match",

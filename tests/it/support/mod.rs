@@ -10,6 +10,7 @@ pub mod place;
 pub mod sandbox;
 pub mod setup;
 pub mod shop;
+pub mod socket;
 pub mod sse;
 pub mod stub;
 
