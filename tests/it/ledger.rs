@@ -1,7 +1,7 @@
 //! The ledger read from outside: gapless, chained, summing to zero, and recomputable by a script.
 
 use crate::support::chain::{assert_chain, hash_of, sums};
-use crate::support::{ANY, Bank, Client, Daemon, interop, run, skipped, tool};
+use crate::support::{ANY, Bank, Client, Daemon, interop, python_with, run};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -154,7 +154,7 @@ async fn nothing_of_a_person_enters_the_ledger() {
 
 #[tokio::test]
 async fn a_script_recomputes_the_chain() {
-    let Some(python) = python_with_blake3() else { return };
+    let Some(python) = python_with("blake3", "blake3") else { return };
     let bank = Bank::open();
     let daemon = Daemon::start(&bank);
     let client = daemon.client();
@@ -169,19 +169,4 @@ async fn a_script_recomputes_the_chain() {
     assert_eq!(stdout.trim(), format!("{} {head}", ledger.len()));
     let total: i128 = sums(&ledger).values().sum();
     assert_eq!(total, 0);
-}
-
-/// A Python that knows BLAKE3; `RAZAO_PYTHON` may name one.
-fn python_with_blake3() -> Option<std::path::PathBuf> {
-    let python = match std::env::var_os("RAZAO_PYTHON") {
-        Some(python) => python.into(),
-        None => tool("python3")?,
-    };
-    let known =
-        Command::new(&python).args(["-c", "import blake3"]).output().is_ok_and(|o| o.status.success());
-    if !known {
-        skipped(&format!("{} has no `blake3` module (pip install blake3)", python.display()));
-        return None;
-    }
-    Some(python)
 }

@@ -26,6 +26,7 @@ mod keys;
 mod kill;
 mod kill_all;
 mod ledger;
+mod libraries;
 mod limits;
 mod lists;
 mod lives;

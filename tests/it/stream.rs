@@ -1,7 +1,7 @@
-//! The event stream while everything is well: positions, filters, comments, the end of a token.
+//! The event stream while everything is well: positions, filters, comments, the end of a token, and how many there may be.
 
 use crate::support::sse::{Frame, Sse};
-use crate::support::{ANY, Bank, Client, Daemon, Setup, encoded};
+use crate::support::{ANY, Bank, Client, Daemon, Setup, encoded, until_within};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -194,4 +194,99 @@ async fn a_slow_reader_gets_everything() {
         futures_util::future::join_all(puts).await;
     }
     assert_eq!(stream.ids_to(1000).await, (1..=1000).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn it_begins_as_browsers_and_proxies_need_it() {
+    let bank = Bank::open();
+    let origins = ("RAZAO__SERVER__CORS_ORIGINS__0", "https://loja.example");
+    let daemon = Daemon::with(Setup::new(&bank).env(origins.0, origins.1));
+    daemon.client().register("PED-1", "1.00").await;
+    let request = daemon.client().request("GET", "/v1/stream?from=1");
+    let mut answer = request.header("origin", "https://loja.example").send().await.unwrap();
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("access-control-allow-origin", "https://loja.example"),
+    ] {
+        assert_eq!(answer.headers().get(name).unwrap(), value, "{name}");
+    }
+    assert!(answer.headers().get("content-length").is_none());
+    let mut text = String::new();
+    while !text.contains("data: ") {
+        text.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    assert!(text.starts_with("retry: 2000\n: seq=1\n\nid: 1\ndata: {"), "{text}");
+    // A page learns why it is refused.
+    let refused = daemon.anonymous().request("GET", "/v1/stream").header("origin", "https://loja.example");
+    let refused = refused.send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.headers().get("access-control-allow-origin").unwrap(), "https://loja.example");
+}
+
+#[tokio::test]
+async fn a_filtered_stream_shows_life_while_others_are_busy() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    let mut stream = Sse::open(&client, "?type=order.chargeback", None).await;
+    assert_eq!(stream.next().await, Frame::Comment("seq=0".to_owned()));
+    let busy = async {
+        for n in 0.. {
+            client.register(&format!("PED-{n}"), "1.00").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let frame = tokio::select! {
+        frame = stream.next_within(Duration::from_secs(40)) => frame,
+        () = busy => None,
+    };
+    let Some(Frame::Comment(text)) = frame else { panic!("no sign of life, but {frame:?}") };
+    let head: u64 = text.strip_prefix("seq=").unwrap().parse().unwrap();
+    assert!(head > 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_rare_event_far_back_is_found() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    client.register("FIRST", "1.00").await;
+    for burst in 0..6 {
+        let orders: Vec<_> = (0..1000)
+            .map(|n| json!({"account": "loja-picpay", "reference": format!("PED-{burst}-{n}"), "amount": "1.00", "currency": "BRL"}))
+            .collect();
+        client.post("/v1/orders:batch", &json!({"orders": orders})).await.ok();
+    }
+    client.register("LAST", "1.00").await;
+    for (order, seq) in [("FIRST", 1), ("PED-0-500", 502), ("LAST", 6002)] {
+        let mut stream = Sse::open(&client, &format!("?from=1&order={order}"), None).await;
+        assert_eq!(stream.event().await.0, seq);
+    }
+    let mut stream = Sse::open(&client, "?from=1", None).await;
+    assert_eq!(stream.ids_to(6002).await, (1..=6002).collect::<Vec<u64>>());
+}
+
+/// A hundred files are enough for the daemon and some connections, of which streams may take fifty.
+#[tokio::test]
+async fn streams_leave_room_for_callbacks() {
+    let bank = Bank::open();
+    let mut setup = Setup::new(&bank);
+    setup.wrapper = ["sh", "-c", "ulimit -n 100; exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
+    let daemon = Daemon::with(setup);
+    let client = daemon.client();
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        open.push(Sse::open(&client, "", None).await);
+    }
+    let refused = client.get("/v1/stream").await;
+    refused.problem(503, "unavailable");
+    assert!(refused.header("retry-after").is_some());
+    client.get("/v1/ws").await.problem(503, "unavailable");
+    client.callback("PED-1").await;
+    drop(open);
+    // Who left is noticed when two signs of life could not be delivered.
+    let patience = Duration::from_secs(90);
+    until_within(patience, "a place of those that left", async || Sse::place(&client).await).await;
 }

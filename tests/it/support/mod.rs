@@ -4,6 +4,7 @@ pub mod bank;
 pub mod cases;
 pub mod chain;
 pub mod client;
+pub mod cutter;
 pub mod daemon;
 pub mod hooks;
 pub mod place;
@@ -131,6 +132,34 @@ pub fn strace() -> Option<PathBuf> {
 pub fn tracer(strace: &Path, options: &[&str], file: &Path) -> Vec<String> {
     let (strace, file) = (strace.to_str().unwrap(), file.to_str().unwrap());
     [&[strace, "-D", "-f"], options, &["-o", file]].concat().into_iter().map(str::to_owned).collect()
+}
+
+/// A Python that has a module, which `pip install {packages}` brings; `RAZAO_PYTHON` may name one.
+pub fn python_with(module: &str, packages: &str) -> Option<PathBuf> {
+    let python = match std::env::var_os("RAZAO_PYTHON") {
+        Some(python) => python.into(),
+        None => tool("python3")?,
+    };
+    let import = format!("import {module}");
+    let known = Command::new(&python).args(["-c", &import]).output().is_ok_and(|o| o.status.success());
+    if !known {
+        skipped(&format!("{} has no `{module}` module (pip install {packages})", python.display()));
+        return None;
+    }
+    Some(python)
+}
+
+/// The directory that `RAZAO_NODE_MODULES` names, if node is here and npm has installed this package there.
+pub fn node_with(package: &str) -> Option<PathBuf> {
+    tool("node")?;
+    let dir = std::env::var_os("RAZAO_NODE_MODULES").map(PathBuf::from);
+    let found = dir.filter(|dir| dir.join(package).is_dir());
+    if found.is_none() {
+        skipped(&format!(
+            "RAZAO_NODE_MODULES names no directory with `{package}` (npm install {package} makes one)"
+        ));
+    }
+    found
 }
 
 pub fn skipped(why: &str) {

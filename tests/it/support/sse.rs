@@ -47,6 +47,13 @@ impl Sse {
         Ok(Sse { bytes: Box::pin(bytes), buffer: Vec::new(), id: None, data: None })
     }
 
+    /// A stream if there is room for one more.
+    pub async fn place(client: &Client) -> Option<()> {
+        let answer = client.request("GET", "/v1/stream").send().await.expect("an answer");
+        assert!([200, 503].contains(&answer.status().as_u16()), "{}", answer.status());
+        (answer.status() == 200).then_some(())
+    }
+
     /// The next frame, or a failed test if none comes in time.
     pub async fn next(&mut self) -> Frame {
         self.next_within(PATIENCE).await.unwrap_or_else(|| panic!("nothing on the stream for {PATIENCE:?}"))
