@@ -54,21 +54,25 @@ impl Daemon {
     /// Follows the stream from the beginning.
     pub fn follow(&self) -> Follower {
         let follower = Follower::default();
-        let (seen, token, port) = (Arc::clone(&follower.seen), self.token(), self.port);
+        let (seen, token, port) = (Arc::clone(&follower.seen), self.token("events:read"), self.port);
         std::thread::spawn(move || follow(port, &token, &seen));
         follower
     }
 
-    fn token(&self) -> String {
+    pub fn token(&self, scopes: &str) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_razao"));
         let config = self.dir.join("config.toml");
-        command.arg("--config").arg(config).args(["token", "--scope", "events:read"]);
+        command.arg("--config").arg(config).args(["token", "--scope", scopes]);
         String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the kernel says about the process; zero where there is no /proc.
     pub fn cpu(&self) -> Cpu {
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let process = PathBuf::from(format!("/proc/{}", self.pid()));
         let tasks = std::fs::read_dir(process.join("task")).into_iter().flatten();
         let writer = tasks.map(|task| cpu(&task.unwrap().path())).find(|(name, _)| name == "ledger-writer");
         Cpu { writer: writer.map(|(_, time)| time).unwrap_or_default(), process: cpu(&process).1 }
@@ -127,7 +131,7 @@ fn follow(port: u16, token: &str, seen: &Mutex<Vec<(u64, Instant)>>) {
 }
 
 /// A process's or thread's name and CPU time, from its `stat`: fields 2, 14 and 15.
-fn cpu(path: &Path) -> (String, Duration) {
+pub fn cpu(path: &Path) -> (String, Duration) {
     let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
     let Some((head, tail)) = stat.rsplit_once(") ") else { return (String::new(), Duration::ZERO) };
     let name = head.split_once('(').map(|(_, name)| name.to_owned()).unwrap_or_default();
