@@ -28,6 +28,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Register existing orders in bulk from a CSV file; also while the daemon runs, and as often as wanted.
     Import(ImportOptions),
+    /// Follow a running daemon's events, one per line, and resume after any cut; forward them, signed, if wanted.
+    Listen(ListenOptions),
     /// Name every problem of the configuration with its key; start nothing.
     CheckConfig,
 }
@@ -74,6 +76,31 @@ pub struct ImportOptions {
     /// order, with a header, commas or semicolons between.
     #[arg(value_name = "FILE.csv")]
     pub file: PathBuf,
+}
+
+#[derive(Args)]
+pub struct ListenOptions {
+    /// Starts at this seq; without it with what comes from now on.
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
+    /// Types or patterns, with commas between: order.paid,order.refunded or order.*.
+    #[arg(long, value_name = "TYPES")]
+    pub types: Option<String>,
+    /// Posts each event to this address, signed as webhooks are.
+    #[arg(long, value_name = "URL")]
+    pub forward_to: Option<String>,
+    /// What forwarded events are signed with; without it a new one, which is printed.
+    #[arg(long, value_name = "WHSEC", requires = "forward_to")]
+    pub secret: Option<String>,
+    /// The daemon; by default where the configuration has it listen.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A token with events:read; by default short-lived ones by the configuration's key.
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Prints each event's body as it came.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -1,10 +1,12 @@
 //! Commands, a file each. Exit codes: 0 success, 1 a check failed, 2 usage or configuration. Errors go to stderr in one
 //! line that says what to do.
 
+mod api;
 pub mod args;
 mod check_config;
 mod demo;
 mod import;
+mod listen;
 mod sandbox;
 mod serve;
 mod stage;
@@ -43,6 +45,7 @@ pub fn run() -> ExitCode {
         Command::Sandbox(options) => sandbox::run(&options),
         Command::Token(options) => token::run(&arguments.config, &options),
         Command::Import(options) => import::run(&arguments.config, &options),
+        Command::Listen(options) => listen::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
         Command::CheckConfig => check_config::run(&arguments.config),
     };

@@ -22,6 +22,12 @@ pub fn shown(secret: &[u8]) -> String {
     format!("whsec_{}", BASE64_STANDARD.encode(secret))
 }
 
+/// A secret as [`shown`] writes it, of a length that Standard Webhooks allows.
+pub fn parse(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64_STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+    (24..=64).contains(&bytes.len()).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +51,14 @@ mod tests {
                     .unwrap()
             )
         );
+    }
+
+    #[test]
+    fn secrets_are_read_as_they_are_shown() {
+        assert_eq!(parse(&shown(&[7; SECRET_BYTES])), Some(vec![7; SECRET_BYTES]));
+        for odd in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!!"] {
+            assert_eq!(parse(odd), None, "{odd}");
+        }
+        assert_eq!(parse(&shown(&[1; 65])), None);
     }
 }

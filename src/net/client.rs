@@ -1,4 +1,5 @@
-//! Performs a [`Call`]: follows no redirect, asks no proxy, keeps no cookie, reads at most 1 MiB, ends in time.
+//! Performs a [`Call`]: follows no redirect, asks no proxy, keeps no cookie, reads at most 1 MiB, ends in time. An answer
+//! without an end is read piece by piece.
 
 use crate::wire::call::{Answer, Call, Method};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -17,6 +18,9 @@ pub struct Client {
     client: reqwest::Client,
 }
 
+/// An answer that is read as it comes.
+pub struct Incoming(reqwest::Response);
+
 /// Why no answer came. Says what, never to which query.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoAnswer {
@@ -34,34 +38,28 @@ pub enum NoAnswer {
 
 impl Client {
     pub fn new(timeout: Duration) -> Result<Client, NoAnswer> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()
-            .map_err(|error| NoAnswer::Unmakeable(cause(&error)))?;
+        Client::of(reqwest::Client::builder().timeout(timeout).connect_timeout(timeout))
+    }
+
+    /// For answers that go on as long as they like, but are never silent for longer than this.
+    pub fn patient(silence_max: Duration) -> Result<Client, NoAnswer> {
+        Client::of(reqwest::Client::builder().read_timeout(silence_max).connect_timeout(silence_max))
+    }
+
+    fn of(builder: reqwest::ClientBuilder) -> Result<Client, NoAnswer> {
+        let builder = builder.redirect(Policy::none()).no_proxy().pool_idle_timeout(Duration::from_secs(30));
+        let client = builder.build().map_err(|error| NoAnswer::Unmakeable(cause(&error)))?;
         Ok(Client { client })
     }
 
     pub async fn perform(&self, call: &Call) -> Result<Answer, NoAnswer> {
+        self.open(call).await?.whole().await
+    }
+
+    /// The same, with the body still to come.
+    pub async fn open(&self, call: &Call) -> Result<Incoming, NoAnswer> {
         let request = self.request(call)?;
-        let mut response = self.client.execute(request).await.map_err(explain)?;
-        let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let mut answer = Answer {
-            status: response.status().as_u16(),
-            content_type: text(CONTENT_TYPE).map(str::to_owned),
-            retry_after: text(RETRY_AFTER).and_then(retry_after),
-            body: Vec::new(),
-        };
-        while let Some(bytes) = response.chunk().await.map_err(explain)? {
-            if answer.body.len() + bytes.len() > ANSWER_BYTES_MAX {
-                return Err(NoAnswer::TooLarge);
-            }
-            answer.body.extend_from_slice(&bytes);
-        }
-        Ok(answer)
+        Ok(Incoming(self.client.execute(request).await.map_err(explain)?))
     }
 
     fn request(&self, call: &Call) -> Result<reqwest::Request, NoAnswer> {
@@ -84,6 +82,42 @@ impl Client {
                 request.header(CONTENT_TYPE, body.content_type).body(body.bytes.expose_secret().to_owned());
         }
         request.build().map_err(|error| NoAnswer::Unmakeable(cause(&error)))
+    }
+}
+
+impl Incoming {
+    pub fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    pub fn content_type(&self) -> Option<&str> {
+        self.text(CONTENT_TYPE)
+    }
+
+    fn text(&self, name: HeaderName) -> Option<&str> {
+        self.0.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, NoAnswer> {
+        Ok(self.0.chunk().await.map_err(explain)?.map(|bytes| bytes.to_vec()))
+    }
+
+    /// The rest of the body, and all of the answer.
+    pub async fn whole(mut self) -> Result<Answer, NoAnswer> {
+        let mut answer = Answer {
+            status: self.status(),
+            content_type: self.content_type().map(str::to_owned),
+            retry_after: self.text(RETRY_AFTER).and_then(retry_after),
+            body: Vec::new(),
+        };
+        while let Some(bytes) = self.0.chunk().await.map_err(explain)? {
+            if answer.body.len() + bytes.len() > ANSWER_BYTES_MAX {
+                return Err(NoAnswer::TooLarge);
+            }
+            answer.body.extend_from_slice(&bytes);
+        }
+        Ok(answer)
     }
 }
 

@@ -5,3 +5,4 @@ pub mod dates;
 pub mod form;
 pub mod json;
 pub mod post;
+pub mod sse;

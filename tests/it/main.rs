@@ -28,6 +28,7 @@ mod kill_all;
 mod ledger;
 mod libraries;
 mod limits;
+mod listen;
 mod lists;
 mod lives;
 mod orders;

@@ -1,8 +1,7 @@
 //! The way into the ledger: its directory, where no daemon serves it; else that daemon's API, with a token of the
 //! configuration's own key.
 
-use crate::auth::{Grant, Keys, mint};
-use crate::clock::{Clock, SystemClock};
+use crate::cli::api::{Api, Caller};
 use crate::config::Config;
 use crate::daemon::{self, Alone};
 use crate::http::batch;
@@ -15,15 +14,13 @@ use crate::wire::call::Call;
 use crate::wire::json::Json;
 use anyhow::{Context, anyhow, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use secrecy::SecretString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// So many lines wait for the ledger at the same time.
 const AT_ONCE: usize = 64;
 /// Longer than the daemon takes for a full request, on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(60);
-const TOKEN_TTL: Duration = Duration::from_secs(300);
+const CALLER: Caller = Caller { subject: "razao-import", scopes: "orders:write" };
 
 pub enum Door {
     Own { ledger: Alone, accounts: Accounts },
@@ -88,11 +85,11 @@ fn said(problem: &Problem) -> String {
 }
 
 async fn by_request(config: &Config, client: &Client, lines: &[&str]) -> anyhow::Result<Vec<Said>> {
-    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
-    let address = reachable(config.server.listen);
-    let url = format!("{scheme}://{address}/v1/orders:batch");
+    let api = Api::of(config, CALLER)?;
+    let address = &api.base;
+    let url = format!("{address}/v1/orders:batch");
     let body = format!("{{\"orders\":[{}]}}", lines.join(","));
-    let call = Call::post(url, "application/json", &body).bearer(Some(&token(config)?));
+    let call = Call::post(url, "application/json", &body).bearer(Some(&api.token()?));
     let advice =
         || format!("the daemon that uses {} does not answer on {address}", config.data.dir.display());
     let answer = client.perform(&call).await.with_context(advice)?;
@@ -114,21 +111,4 @@ fn read(line: &Json) -> Option<Said> {
         "200" => Some(Said::Known),
         _ => Some(Said::Refused(line.get("error")?.get("detail")?.as_str()?.to_owned())),
     }
-}
-
-/// An address that listens everywhere is reached on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-fn token(config: &Config) -> anyhow::Result<SecretString> {
-    let keys = Keys::load(&config.auth, &config.data.dir)?.keys;
-    let grant = Grant { subject: "razao-import", scopes: "orders:write", accounts: &[], ttl: TOKEN_TTL };
-    let token = mint(&keys, &config.auth.issuer, &config.auth.audience, &grant, SystemClock.now())?;
-    Ok(token.into())
 }
