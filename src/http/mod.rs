@@ -21,6 +21,7 @@ pub mod problem;
 pub mod receipts;
 pub mod reconciliations;
 pub mod registration;
+pub mod reprocess;
 pub mod routes;
 pub mod server;
 pub mod sheet;

@@ -3,6 +3,7 @@
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
     reconciliations, socket, stream, tickets, webhooks,
+    reconciliations, reprocess, stream, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -22,7 +23,7 @@ use utoipa::{Modify, OpenApi};
         entries::list, entries::get, entries::head,
         events::list, stream::get, socket::get, tickets::post,
         balances::get,
-        receipts::list, receipts::get, receipts::reprocess,
+        receipts::list, receipts::get, receipts::reprocess, reprocess::post,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,

@@ -7,6 +7,7 @@ use super::page::{self, Listed};
 use super::problem::Problem;
 use crate::domain::ids::{AccountId, ReceiptId};
 use crate::domain::receipt::Receipt;
+use crate::domain::time::Time;
 use crate::ingest::activity::Rejected;
 use crate::ingest::runner::Task;
 use crate::ledger::command::Command;
@@ -18,8 +19,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-const OUTCOMES: [&str; 8] =
-    ["applied", "conflict", "stale", "duplicate", "ignored", "pending", "failed", "rejected"];
+/// What a stored callback can have come to …
+pub const OUTCOMES_STORED: [&str; 7] =
+    ["applied", "conflict", "stale", "duplicate", "ignored", "pending", "failed"];
+/// … and what one did that was turned away at the door.
+const REJECTED: &str = "rejected";
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +35,10 @@ pub struct CallbacksQuery {
     outcome: Option<String>,
     /// The reference of an order that a callback spoke of.
     order: Option<String>,
+    /// Received at this time or later.
+    since: Option<String>,
+    /// Received before this time.
+    until: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -53,18 +61,26 @@ pub async fn list(
     let query: CallbacksQuery = page::query(&request)?;
     let limit = page::limit(query.limit)?;
     let account = query.account.as_deref().map(account_filter).transpose()?;
-    if query.outcome.as_deref().is_some_and(|outcome| !OUTCOMES.contains(&outcome)) {
-        return Err(Problem::parameter(format!("outcome is one of {}", OUTCOMES.join(", "))));
+    let known = |outcome: &str| outcome == REJECTED || OUTCOMES_STORED.contains(&outcome);
+    if query.outcome.as_deref().is_some_and(|outcome| !known(outcome)) {
+        let known = OUTCOMES_STORED.join(", ");
+        return Err(Problem::parameter(format!("outcome is one of {known} or {REJECTED}")));
     }
+    let since = query.since.as_deref().map(|text| moment("since", text)).transpose()?;
+    let until = query.until.as_deref().map(|text| moment("until", text)).transpose()?;
     let before = page::number(query.cursor.as_deref())?;
-    if query.outcome.as_deref() == Some("rejected") {
+    if query.outcome.as_deref() == Some(REJECTED) {
         let visible =
             |id: &AccountId| permit.sees(id) && account.as_ref().is_none_or(|account| account == id);
-        let page = rejected_page(app.activity.rejections(visible), before, limit);
+        let mut rejected = app.activity.rejections(visible);
+        rejected.retain(|(_, it)| {
+            since.is_none_or(|since| it.at >= since) && until.is_none_or(|until| it.at < until)
+        });
+        let page = rejected_page(rejected, before, limit);
         return Ok(HttpResponse::Ok().json(page));
     }
     let before = before.map(ReceiptId);
-    let filter = ReceiptFilter { account, outcome: query.outcome, order: query.order };
+    let filter = ReceiptFilter { account, outcome: query.outcome, order: query.order, since, until };
     let read = move |reader: &Reader| reader.receipts(&filter, |id| permit.sees(id), before, limit);
     let page = app.read_many(read).await?;
     let next_cursor = page.next.map(|id| page::cursor(&[&id.0.to_string()]));
@@ -116,6 +132,11 @@ pub async fn reprocess(
     Ok(HttpResponse::Accepted().json(CallbackView::of(&receipt)))
 }
 
+fn moment(name: &str, text: &str) -> Result<Time, Problem> {
+    let advice = || Problem::parameter(format!("{name} is a time such as 2026-03-01T10:00:00Z"));
+    Time::parse(text).map_err(|_| advice())
+}
+
 async fn find<S>(permit: &Permit<S>, app: &App, id: &str) -> Result<Receipt, Problem> {
     let id = ReceiptId::parse(id).ok_or_else(|| Problem::not_found("callback"))?;
     let receipt = app.read(|reader| reader.receipt(id)).await?;
@@ -137,7 +158,7 @@ fn rejected_view(account: AccountId, rejected: Rejected) -> CallbackView {
         account: account.to_string(),
         received_at: rejected.at.to_string(),
         answer: CallbackAnswer { status: rejected.status },
-        outcome: "rejected",
+        outcome: REJECTED,
         reason: Some(rejected.reason),
         address: rejected.address.map(|address| address.to_string()),
         content_type: None,

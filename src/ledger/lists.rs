@@ -39,6 +39,10 @@ pub struct ReceiptFilter {
     /// As the API words it.
     pub outcome: Option<String>,
     pub order: Option<String>,
+    /// Received at this time or later …
+    pub since: Option<Time>,
+    /// … and before this one.
+    pub until: Option<Time>,
 }
 
 impl OrderFilter {
@@ -60,6 +64,8 @@ impl ReceiptFilter {
     fn wants(&self, receipt: &Receipt) -> bool {
         self.account.as_ref().is_none_or(|account| *account == receipt.account)
             && self.outcome.as_ref().is_none_or(|outcome| outcome == receipt.progress.as_str())
+            && self.since.is_none_or(|since| receipt.received_at >= since)
+            && self.until.is_none_or(|until| receipt.received_at < until)
             && self
                 .order
                 .as_ref()

@@ -178,3 +178,82 @@ async fn receipts_outlive_a_restart() {
     daemon.restart();
     assert_eq!(receipt(&daemon.client(), &id).await, before);
 }
+
+#[tokio::test]
+async fn callbacks_are_found_by_order_and_by_the_time_they_came() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    let mut came = Vec::new();
+    for n in 0..3 {
+        bank.says(&format!("PED-{n}"), "paid", "1", "0");
+        let id = client.callback(&format!("PED-{n}")).await;
+        let at = client.settled(&id).await["received_at"].as_str().unwrap().to_owned();
+        came.push((id, at));
+    }
+    let [(a, _), (b, at_b), (c, at_c)] = came.as_slice() else { unreachable!() };
+    assert_eq!(ids(&client, "?order=PED-1").await, std::slice::from_ref(b));
+    assert_eq!(ids(&client, &format!("?since={at_b}")).await, sorted(&[b, c]));
+    assert_eq!(ids(&client, &format!("?until={at_c}")).await, sorted(&[a, b]));
+    assert_eq!(ids(&client, &format!("?since={at_b}&until={at_c}")).await, std::slice::from_ref(b));
+    client.get("/v1/callbacks?since=yesterday").await.problem(400, "invalid-parameter");
+    client.get("/v1/callbacks?until=").await.problem(400, "invalid-parameter");
+}
+
+#[tokio::test]
+async fn all_that_was_given_up_is_tried_again_with_one_request() {
+    let bank = Bank::open();
+    let daemon = Daemon::with(Setup::new(&bank).account("loja-b", &bank, "").resolver(GIVES_UP_SOON));
+    let client = daemon.client();
+    bank.always(Act::Answer(500, "", b"{}".to_vec()));
+    let mut failed = Vec::new();
+    for n in 0..4 {
+        failed.push(client.callback(&format!("PED-{n}")).await);
+    }
+    let body = json!({"referenceId": "PED-0"}).to_string().into_bytes();
+    let there = client.send(client.callback_raw("/callbacks/loja-b", SELLER_TOKEN, body)).await.is(200);
+    let there = there["receipt"].as_str().unwrap().to_owned();
+    for id in failed.iter().chain([&there]) {
+        assert_eq!(client.settled(id).await["outcome"], "failed");
+    }
+    bank.truthful();
+    for n in 0..4 {
+        bank.says(&format!("PED-{n}"), "paid", "10", "0");
+    }
+    let oldest = receipt(&client, &failed[0]).await["received_at"].clone();
+    let wanted = json!({"account": "loja-picpay", "outcome": "failed", "since": oldest});
+    let narrow = daemon.client_with("callbacks:write", &["--accounts", "loja-b"]);
+    let told = narrow.post("/v1/callbacks:reprocess", &wanted).await.is(202);
+    assert_eq!(told, json!({"reprocessed": 0, "erased": 0, "next_cursor": null}), "not its account");
+    let told = client.post("/v1/callbacks:reprocess", &wanted).await.is(202);
+    assert_eq!(told, json!({"reprocessed": 4, "erased": 0, "next_cursor": null}));
+    for id in &failed {
+        let applied = async || Some(receipt(&client, id).await).filter(|it| it["outcome"] == "applied");
+        until("the second try", applied).await;
+    }
+    assert_eq!(receipt(&client, &there).await["outcome"], "failed", "not asked for");
+    let told = client.post("/v1/callbacks:reprocess", &wanted).await.is(202);
+    assert_eq!(told["reprocessed"], 0, "nothing is left to do");
+}
+
+#[tokio::test]
+async fn a_set_that_cannot_be_meant_is_not_reprocessed() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    let path = "/v1/callbacks:reprocess";
+    for odd in [
+        json!({}),
+        json!({"order": "PED-1"}),
+        json!({"outcome": "rejected"}),
+        json!({"outcome": "failed", "colour": "red"}),
+        json!({"outcome": "failed", "since": "yesterday"}),
+        json!({"account": 7}),
+        json!({"account": "not an id"}),
+    ] {
+        client.post(path, &odd).await.problem(422, "invalid-fields");
+    }
+    client.post(path, &json!({"outcome": "failed", "cursor": "xyz"})).await.problem(400, ANY);
+    let reader = daemon.client_with("callbacks:read", &[]);
+    reader.post(path, &json!({"outcome": "failed"})).await.problem(403, ANY);
+}
