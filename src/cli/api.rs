@@ -46,7 +46,7 @@ impl Api {
         caller: Caller,
     ) -> anyhow::Result<Api> {
         let base = match url {
-            Some(url) => checked(url)?,
+            Some(url) => checked("--url", url)?,
             None => base(&config()?),
         };
         let access = match token {
@@ -90,13 +90,16 @@ fn base(config: &Config) -> String {
     format!("{scheme}://{}", reachable(config.server.listen))
 }
 
-fn checked(url: &str) -> anyhow::Result<String> {
+/// An address that paths are appended to, as an argument gave it.
+pub fn checked(argument: &str, url: &str) -> anyhow::Result<String> {
     let odd = |url: &Url| url.host().is_none() || url.query().is_some() || url.fragment().is_some();
     match Url::parse(url) {
         Ok(parsed) if ["http", "https"].contains(&parsed.scheme()) && !odd(&parsed) => {
             Ok(url.trim_end_matches('/').to_owned())
         }
-        Ok(_) | Err(_) => bail!("--url is the daemon's address, such as http://127.0.0.1:8080"),
+        Ok(_) | Err(_) => {
+            bail!("{argument} is an address such as https://razao.example.com, without a query")
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Register existing orders in bulk from a CSV file; also while the daemon runs, and as often as wanted.
     Import(ImportOptions),
+    /// Say which callback URL to enter where at an account's provider. The URL holds the account's callback key.
+    Connect(ConnectOptions),
     /// Follow a running daemon's events, one per line, and resume after any cut; forward them, signed, if wanted.
     Listen(ListenOptions),
     /// Name every problem of the configuration with its key; start nothing.
@@ -76,6 +78,16 @@ pub struct ImportOptions {
     /// order, with a header, commas or semicolons between.
     #[arg(value_name = "FILE.csv")]
     pub file: PathBuf,
+}
+
+#[derive(Args)]
+pub struct ConnectOptions {
+    /// The account, as [[accounts]] calls it.
+    #[arg(long, value_name = "ID")]
+    pub account: String,
+    /// Where the provider reaches this daemon.
+    #[arg(long, value_name = "URL")]
+    pub public_url: String,
 }
 
 #[derive(Args)]

@@ -4,6 +4,7 @@
 mod api;
 pub mod args;
 mod check_config;
+mod connect;
 mod demo;
 mod import;
 mod listen;
@@ -45,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Sandbox(options) => sandbox::run(&options),
         Command::Token(options) => token::run(&arguments.config, &options),
         Command::Import(options) => import::run(&arguments.config, &options),
+        Command::Connect(options) => connect::run(&arguments.config, &options),
         Command::Listen(options) => listen::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
         Command::CheckConfig => check_config::run(&arguments.config),

@@ -36,6 +36,7 @@ static SPEC: Spec = Spec {
     credentials: &[Credential { name: "api_key", required: true }],
     needs_callback_key: true,
     callback_shape: "a notification `token`, in a JSON object, a form or the query string",
+    callback_entry: "in each transaction: `notification_url` (https only), sent by the shop when it creates the transaction",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 

@@ -36,6 +36,7 @@ static SPEC: Spec = Spec {
     ],
     needs_callback_key: false,
     callback_shape: "a JSON object with an `event` and, as `data`, the payment it is about",
+    callback_entry: "once per seller: as `target` of `POST /api/webhooks`, with `events` `[\"PAYMENT.*\"]` and as `authorization` this account's `webhook_authorization`",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 

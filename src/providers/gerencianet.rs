@@ -38,6 +38,7 @@ static SPEC: Spec = Spec {
     ],
     needs_callback_key: true,
     callback_shape: "a form `notification=<token>`, as Efí posts it (or a JSON object with a text `notification`)",
+    callback_entry: "in each charge: `metadata.notification_url` (at most 255 characters), sent by the shop when it creates the charge",
     // Efí asks not to poll as a routine, and allows 15,000 look-ups of charges a day. All of the allowance at once and what
     // grows again within a day stay below that.
     polling: Polling {

@@ -28,6 +28,7 @@ static SPEC: Spec = Spec {
     ],
     needs_callback_key: false,
     callback_shape: "a JSON object with a text `referenceId`, as PicPay posts it (not a form)",
+    callback_entry: "in each payment: `callbackUrl` of `POST /ecommerce/public/payments`, sent by the shop when it creates the payment",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 

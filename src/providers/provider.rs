@@ -36,6 +36,8 @@ pub struct Spec {
     pub needs_callback_key: bool,
     /// The shape of its callback in words, for the door's answer to other shapes.
     pub callback_shape: &'static str,
+    /// Where the callback URL is entered at the provider, in words for whoever connects an account.
+    pub callback_entry: &'static str,
     pub polling: Polling,
 }
 

@@ -38,6 +38,7 @@ static SPEC: Spec = Spec {
     credentials: &[Credential { name: "token_account", required: true }],
     needs_callback_key: true,
     callback_shape: "a form with a `token_transaction`, as Yapay posts it (not JSON)",
+    callback_entry: "in each transaction: `transaction[url_notification]`, sent by the shop when it creates the transaction",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
 };
 

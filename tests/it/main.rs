@@ -11,6 +11,7 @@ mod batch;
 mod callbacks;
 mod cli;
 mod config;
+mod connect;
 mod deliveries;
 mod demo;
 mod discrepancies;

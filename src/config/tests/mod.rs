@@ -32,6 +32,7 @@ static NEEDY: Spec = Spec {
     ],
     needs_callback_key: true,
     callback_shape: "",
+    callback_entry: "",
     polling: Polling { pause_min: Duration::from_secs(1), quota: None },
 };
 
