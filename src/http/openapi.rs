@@ -2,8 +2,7 @@
 
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
-    reconciliations, socket, stream, tickets, webhooks,
-    reconciliations, reprocess, stream, webhooks,
+    reconciliations, reprocess, socket, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};

@@ -3,8 +3,7 @@
 use super::problem::Problem;
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, receipts,
-    reconciliations, socket, stream, tickets, webhooks,
-    reconciliations, reprocess, stream, webhooks,
+    reconciliations, reprocess, socket, stream, tickets, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
