@@ -9,7 +9,7 @@ use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App as Actix, HttpServer};
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -22,6 +22,9 @@ const DRAIN_SECONDS: u64 = 10;
 /// A peer that has not taken what was sent to it for so long is gone: nothing else ends a connection whose other side
 /// vanished or stopped reading.
 const UNREAD_MILLIS_MAX: u32 = 120_000;
+/// What the kernel keeps for a peer that reads slowly (it takes twice of it, for its own book-keeping): left to itself it
+/// takes megabytes for each, and there may be thousands.
+const UNSENT_BYTES_MAX: usize = 256 * 1024;
 const CONNECTIONS_MAX: usize = 10_000;
 const WORKERS_MAX: usize = 8;
 
@@ -56,8 +59,9 @@ pub fn run(
 ) -> std::io::Result<(Vec<Server>, Vec<ServerHandle>)> {
     let mut servers = Vec::new();
     for (listener, serves) in listeners {
-        // Its connections inherit this.
+        // Its connections inherit both.
         set_tcp_user_timeout(&listener, UNREAD_MILLIS_MAX)?;
+        set_socket_send_buffer_size(&listener, UNSENT_BYTES_MAX)?;
         let app = app.clone();
         let factory = move || {
             let headers = DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff"));

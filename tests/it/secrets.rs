@@ -1,5 +1,6 @@
 //! Secrets stay inside: not in what is printed, not in what the API answers, whatever goes wrong.
 
+use crate::support::socket::Socket;
 use crate::support::{Act, Bank, Daemon, PICPAY_TOKEN, SELLER_TOKEN, Setup};
 use serde_json::json;
 
@@ -53,6 +54,12 @@ async fn no_secret_is_printed_or_answered() {
     answers.push_str(&client.get(&format!("/v1/orders?access_token={token}")).await.text());
     answers.push_str(&daemon.anonymous().get(&format!("/v1/stream?access_token={token}x")).await.text());
     answers.push_str(&daemon.client_by("not.a.token-but-private").get("/v1/orders").await.text());
+    let ticket = client.post("/v1/tickets", &json!({})).await.is(201)["ticket"].as_str().unwrap().to_owned();
+    for query in [format!("?from=1&ticket={ticket}"), format!("?from=1&access_token={token}")] {
+        Socket::open(&daemon.anonymous(), &query).await.event().await;
+        answers.push_str(&daemon.anonymous().get(&format!("/v1/orders{query}")).await.text());
+    }
+    answers.push_str(&daemon.anonymous().get(&format!("/v1/stream?ticket={ticket}")).await.text());
     let paths = [
         "/v1/orders",
         "/v1/ledger",
@@ -90,6 +97,7 @@ async fn no_secret_is_printed_or_answered() {
         "wrong-but-private-token",
         "abc123def",
         "token-but-private",
+        &ticket,
     ];
     for secret in secrets {
         assert!(!answers.contains(secret), "an answer of the API holds {secret}");
