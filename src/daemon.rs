@@ -36,6 +36,7 @@ use crate::store::directory::{self, OpenError};
 use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
 use crate::store::meta::{self, DATA_VERSION, Meta};
+use crate::store::migrate;
 use crate::store::sled::{Durability, Sled};
 use crate::store::vault;
 use actix_web::web::Data;
@@ -67,13 +68,16 @@ pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
     if meta.is_none() {
         bear(dir, &*engine)?;
     }
+    if let Some(meta) = meta.filter(|meta| meta.data_version < DATA_VERSION) {
+        migrate(dir, &*engine, meta)?;
+    }
     let gone = || OpenError::Damaged { path: dir.to_owned(), what: "its head is missing".to_owned() };
     let books = Books::load(&*engine)?.ok_or_else(gone)?;
     Ok((engine, books))
 }
 
 fn check(dir: &Path, engine: &dyn Engine, meta: Option<&Meta>) -> Result<(), OpenError> {
-    if let Some(meta) = meta.filter(|meta| meta.data_version != DATA_VERSION) {
+    if let Some(meta) = meta.filter(|meta| meta.data_version > DATA_VERSION) {
         let what = format!("its data has version {}, this program knows {DATA_VERSION}", meta.data_version);
         return Err(OpenError::Newer { path: dir.to_owned(), what });
     }
@@ -81,6 +85,17 @@ fn check(dir: &Path, engine: &dyn Engine, meta: Option<&Meta>) -> Result<(), Ope
     let entry = noted.map(|seq| entries::get(engine, seq)).transpose()?.flatten();
     let hash: Option<Hash> = entry.map(|stored| stored.entry.hash);
     directory::check_head(dir, meta, hash)
+}
+
+/// Brings the data of an older version up to this one.
+fn migrate(dir: &Path, engine: &dyn Engine, meta: Meta) -> Result<(), OpenError> {
+    let from = meta.data_version;
+    tracing::info!(dir = %dir.display(), from, to = DATA_VERSION, "migrating the data directory");
+    migrate::forward(engine, meta, &mut |done, all| {
+        tracing::info!(done, all, "migrating the data directory: entries");
+    })?;
+    tracing::info!(dir = %dir.display(), version = DATA_VERSION, "the data directory is migrated");
+    Ok(())
 }
 
 /// The first batch of a database: which one it is, and that its ledger is empty.
@@ -181,6 +196,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         keys: keys.keys,
         issuer: config.auth.issuer,
         audience: config.auth.audience,
+        timezone: config.reports.zone,
         data_dir: dir.clone(),
         min_free_bytes: config.data.min_free_bytes,
         trusted_proxies: config.server.trusted_proxies,

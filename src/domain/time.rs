@@ -50,6 +50,12 @@ impl Time {
         OffsetTime::parse(text).map(|told| told.at)
     }
 
+    /// When a day such as 2026-11-01 begins in a zone: where clocks skip midnight, at the first instant after.
+    pub fn day(text: &str, zone: &TimeZone) -> Result<Time, NotATime> {
+        let date = jiff::civil::Date::strptime("%Y-%m-%d", text).map_err(|_| NotATime)?;
+        OffsetTime::civil(date.at(0, 0, 0, 0), zone).map(|told| told.at)
+    }
+
     fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0.clamp(*SHOWN.start(), *SHOWN.end())).unwrap_or_default()
     }
@@ -117,6 +123,29 @@ impl fmt::Debug for OffsetTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_begins_where_it_is() {
+        let begins = |day: &str, zone: &str| {
+            Time::day(day, &TimeZone::get(zone).unwrap()).map(|time| time.to_string())
+        };
+        for (day, zone, expected) in [
+            ("2026-11-01", "America/Sao_Paulo", "2026-11-01T03:00:00.000000Z"),
+            ("2026-11-01", "UTC", "2026-11-01T00:00:00.000000Z"),
+            // Summer time began at midnight: the day had none.
+            ("2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00.000000Z"),
+            ("2018-11-05", "America/Sao_Paulo", "2018-11-05T02:00:00.000000Z"),
+            // Clocks went back from midnight: only the day before was longer.
+            ("2019-02-17", "America/Sao_Paulo", "2019-02-17T03:00:00.000000Z"),
+            // Clocks went back to midnight: the day had two, and begins at the first.
+            ("2025-11-02", "America/Havana", "2025-11-02T04:00:00.000000Z"),
+        ] {
+            assert_eq!(begins(day, zone).as_deref(), Ok(expected), "{day} in {zone}");
+        }
+        for bad in ["2026-11", "2026-02-30", "2026-11-01T00:00", "today", ""] {
+            assert!(begins(bad, "UTC").is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn keeps_the_offset_it_was_told() {

@@ -20,6 +20,7 @@ use crate::net::post::Poster;
 use crate::store::meta::StoreError;
 use actix_web::web;
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct App {
     pub keys: Keys,
     pub issuer: String,
     pub audience: String,
+    /// Where a day of a report begins and ends.
+    pub timezone: TimeZone,
     pub data_dir: PathBuf,
     pub min_free_bytes: u64,
     pub trusted_proxies: Vec<IpNet>,

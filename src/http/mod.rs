@@ -27,6 +27,7 @@ pub mod server;
 pub mod sheet;
 pub mod shelf;
 pub mod socket;
+pub mod statement;
 pub mod stream;
 pub mod tail;
 pub mod tickets;

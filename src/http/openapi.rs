@@ -2,7 +2,7 @@
 
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
-    reconciliations, reprocess, socket, stream, tickets, webhooks,
+    reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -21,7 +21,7 @@ use utoipa::{Modify, OpenApi};
         orders::put, orders::get, orders::list, orders::history, orders::poll, batch::post,
         entries::list, entries::get, entries::head,
         events::list, stream::get, socket::get, tickets::post,
-        balances::get,
+        balances::get, statement::get,
         receipts::list, receipts::get, receipts::reprocess, reprocess::post,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,

@@ -17,7 +17,7 @@ use crate::store::engine::{Batch, Engine, Overlay};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, Meta, StoreError};
 use crate::store::polls::{self, AccountRecord};
-use crate::store::{balances, orders, receipts};
+use crate::store::{balances, orders, receipts, running};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the writer keeps in memory between groups.
@@ -113,8 +113,10 @@ impl<'a> Group<'a> {
             let entry = self.entry(order, draft, cited)?;
             seqs.push(entry.seq);
             self.books.balances.post(&entry);
-            let moved = entry.postings.iter().map(|posting| (posting.ledger_account.clone(), entry.currency));
-            self.touched.extend(moved);
+            for (ledger_account, sides) in self.books.balances.moved_by(&entry) {
+                running::put(&mut self.batch, ledger_account, entry.currency, entry.seq, &sides)?;
+                self.touched.insert((ledger_account.clone(), entry.currency));
+            }
             let stored = StoredEntry { entry, order: Some(order.clone()), previous };
             entries::put(&mut self.batch, &stored)?;
         }

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod polls;
 pub mod reader;
 pub mod runs;
+pub mod statement;
 pub mod verify;
 pub mod webhooks;
 pub mod writer;

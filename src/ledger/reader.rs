@@ -17,7 +17,7 @@ use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::StoreError;
 use crate::store::polls::AccountRecord;
 use crate::store::sealed::Body;
-use crate::store::{evidence, orders, polls, receipts, sealed};
+use crate::store::{evidence, orders, polls, receipts, running, sealed};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -98,27 +98,47 @@ impl Reader {
         Ok((found, next))
     }
 
-    /// Balances by replay, of the entries up to `last` as long as `includes` holds, counting those that `counts`; and
-    /// the seq that is.
-    pub fn balances_at(
+    /// Balances by replay of the entries up to `last`, counting those that `counts`: for what no index has, such as the
+    /// providers' dates.
+    pub fn balances_replayed(
         &self,
         last: Seq,
-        includes: impl Fn(&Entry) -> bool,
         counts: impl Fn(&Entry) -> bool,
-    ) -> Result<(Seq, Balances), StoreError> {
+    ) -> Result<Balances, StoreError> {
         let mut balances = Balances::default();
-        let mut at = Seq(0);
         for item in entries::range(self.engine(), Seq(1), last.min(self.head())) {
-            let (seq, StoredEntry { entry, .. }) = item?;
-            if !includes(&entry) {
-                break;
-            }
+            let (_, StoredEntry { entry, .. }) = item?;
             if counts(&entry) {
                 balances.post(&entry);
             }
-            at = seq;
         }
-        Ok((at, balances))
+        Ok(balances)
+    }
+
+    /// Balances at the end of a seq: one look per ledger account that anything was ever posted to.
+    pub fn balances_as_of(&self, last: Seq) -> Result<Balances, StoreError> {
+        let published = self.published();
+        let mut balances = Balances::default();
+        for key @ (ledger_account, currency) in published.balances.0.keys() {
+            if let Some(sides) = running::at(self.engine(), ledger_account, *currency, last)? {
+                balances.0.insert(key.clone(), sides);
+            }
+        }
+        Ok(balances)
+    }
+
+    /// The last of the entries for whose time of recording `holds`, as it does up to some time and never after it: by
+    /// halving, because time of recording never goes back. 0 if it holds for none.
+    pub fn last_recorded(&self, holds: impl Fn(Time) -> bool) -> Result<Seq, StoreError> {
+        let (mut low, mut high) = (0, self.head().0);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            match entries::get(self.engine(), Seq(middle))? {
+                Some(stored) if holds(stored.entry.recorded_at) => low = middle,
+                Some(_) | None => high = middle - 1,
+            }
+        }
+        Ok(Seq(low))
     }
 
     pub fn order(&self, key: &OrderKey) -> Result<Option<Order>, StoreError> {

@@ -17,7 +17,7 @@ use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, polls, receipts};
+use crate::store::{balances, evidence, orders, polls, receipts, running};
 use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -54,6 +54,8 @@ struct Replay {
     hash: Hash,
     recorded_at: Time,
     balances: Balances,
+    /// How many running balances the entries have led to.
+    running: u64,
     orders: BTreeMap<OrderKey, Replayed>,
 }
 
@@ -67,6 +69,7 @@ pub fn verify(engine: &dyn Engine, progress: Progress<'_>) -> Result<Verified, D
     }
     let replay = replay(engine, &meta, progress)?;
     compare_balances(engine, &replay)?;
+    count_running(engine, &replay)?;
     let orders = compare_orders(engine, &replay)?;
     compare_discrepancies(engine, &replay)?;
     let receipts = walk_receipts(engine, &meta)?;
@@ -83,11 +86,13 @@ fn replay(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<Re
         hash: Hash::genesis(),
         recorded_at: Time(i64::MIN),
         balances: Balances::default(),
+        running: 0,
         orders: BTreeMap::new(),
     };
     for item in entries::range(engine, Seq(1), Seq(u64::MAX)) {
         let (seq, stored) = item?;
         replay.step(seq, &stored)?;
+        replay.compare_running(engine, &stored.entry)?;
         if seq.0.is_multiple_of(10_000) {
             progress(seq.0, meta.seq.0);
         }
@@ -133,6 +138,20 @@ impl Replay {
         self.seq = seq;
         self.hash = hash;
         self.recorded_at = entry.recorded_at;
+        Ok(())
+    }
+
+    /// What an entry leaves behind in the ledger accounts that it moves.
+    fn compare_running(&mut self, engine: &dyn Engine, entry: &Entry) -> Result<(), Difference> {
+        for (ledger_account, sides) in self.balances.moved_by(entry) {
+            if running::after(engine, ledger_account, entry.currency, entry.seq)? != Some(sides) {
+                return Err(found(format!(
+                    "running balance {ledger_account} in {} at seq {}: it is not the sum of its entries",
+                    entry.currency, entry.seq
+                )));
+            }
+            self.running += 1;
+        }
         Ok(())
     }
 
@@ -241,6 +260,15 @@ fn compare_balances(engine: &dyn Engine, replay: &Replay) -> Result<(), Differen
         Some((ledger_account, _)) => Err(found(format!("balance {ledger_account}: no entry posts to it"))),
         None => Ok(()),
     }
+}
+
+/// Every running balance that the entries lead to has been compared; none may stand beside them.
+fn count_running(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference> {
+    let stored = running::count(engine)?;
+    if stored == replay.running {
+        return Ok(());
+    }
+    Err(found(format!("{stored} running balances are stored, the entries lead to {}", replay.running)))
 }
 
 fn compare_orders(engine: &dyn Engine, replay: &Replay) -> Result<u64, Difference> {

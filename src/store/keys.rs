@@ -10,6 +10,7 @@
 //! | `V` | account, reference, date and digest | piece of evidence | evidence |
 //! | `F` | account, reference | foundation of the oldest evidence | evidence beyond the limit |
 //! | `L` | ledger account, currency | debits and credits | entries |
+//! | `S` | ledger account, currency, seq | debits and credits after that entry | appended, never changed |
 //! | `D` | seq of the opening entry | order key | discrepancies |
 //! | `R` | receipt | receipt without its body | receive, attempts, outcome |
 //! | `A` | receipt | nothing: it still has to be processed | receive, outcome |
@@ -47,6 +48,7 @@ pub const PROVIDER_REF: u8 = b'P';
 pub const EVIDENCE: u8 = b'V';
 pub const FOUNDATION: u8 = b'F';
 pub const BALANCE: u8 = b'L';
+pub const RUNNING: u8 = b'S';
 pub const DISCREPANCY: u8 = b'D';
 pub const RECEIPT: u8 = b'R';
 pub const AGENDA: u8 = b'A';
@@ -141,6 +143,24 @@ pub fn evidence(key: &OrderKey, piece: &Piece) -> Vec<u8> {
 
 pub fn balance(ledger_account: &LedgerAccount, currency: Currency) -> Vec<u8> {
     named(BALANCE, [&ledger_account.to_string(), currency.code()])
+}
+
+/// All running balances of one ledger account begin with this; then comes the seq.
+pub fn running_of(ledger_account: &LedgerAccount, currency: Currency) -> Vec<u8> {
+    let mut bytes = named(RUNNING, [&ledger_account.to_string(), currency.code()]);
+    bytes.push(0);
+    bytes
+}
+
+pub fn running(ledger_account: &LedgerAccount, currency: Currency, seq: Seq) -> Vec<u8> {
+    let mut bytes = running_of(ledger_account, currency);
+    bytes.extend(seq.0.to_be_bytes());
+    bytes
+}
+
+/// The seq that a running balance's key ends with.
+pub fn seq_of_running(key: &[u8]) -> Option<Seq> {
+    key.last_chunk().map(|bytes| Seq(u64::from_be_bytes(*bytes)))
 }
 
 /// All polls of one account begin with this; then comes the time.
@@ -288,6 +308,7 @@ pub fn describe(key: &[u8]) -> String {
         Some(EVIDENCE) => format!("evidence of {}", names(2)),
         Some(FOUNDATION) => format!("foundation of {}", names(2)),
         Some(BALANCE) => format!("balance {}", names(2)),
+        Some(RUNNING) => format!("running balance {}", names(2)),
         Some(DISCREPANCY) => format!("discrepancy {}", number()),
         Some(RECEIPT) => format!("receipt {}", number()),
         Some(AGENDA) => format!("agenda of receipt {}", number()),

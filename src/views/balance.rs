@@ -23,6 +23,31 @@ pub struct BalanceView {
     pub balance: String,
 }
 
+/// What the balances in one currency add up to.
+#[derive(Serialize, ToSchema, Debug)]
+#[schema(as = BalanceTotal)]
+pub struct TotalView {
+    #[schema(example = "BRL")]
+    pub currency: &'static str,
+    /// As much as the credits.
+    pub debits: String,
+    pub credits: String,
+    /// Always zero.
+    #[schema(example = "0.00")]
+    pub balance: String,
+}
+
+impl TotalView {
+    pub fn of(currency: Currency, sides: &Sides) -> TotalView {
+        TotalView {
+            currency: currency.code(),
+            debits: sides.debits.show(currency),
+            credits: sides.credits.show(currency),
+            balance: sides.balance().show(currency),
+        }
+    }
+}
+
 impl BalanceView {
     pub fn of(ledger_account: &LedgerAccount, currency: Currency, sides: &Sides) -> BalanceView {
         BalanceView {

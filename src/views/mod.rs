@@ -8,4 +8,5 @@ pub mod event;
 pub mod order;
 pub mod receipt;
 pub mod run;
+pub mod statement;
 pub mod webhook;

@@ -89,6 +89,38 @@ async fn accounts_are_kept_apart() {
 }
 
 #[tokio::test]
+async fn the_trial_balance_adds_up_to_zero() {
+    let bank = Bank::open();
+    let daemon = Daemon::with(Setup::new(&bank).account("loja-b", &bank, ""));
+    let client = daemon.client();
+    assert_eq!(client.get("/v1/balances").await.ok()["totals"], json!([]));
+    some_life(&bank, &client).await;
+    let head = client.get("/v1/ledger/head").await.ok()["seq"].as_u64().unwrap();
+    let queries = (1..=head).map(|seq| format!("?as_of={seq}"));
+    let filtered = ["", "?account=loja-picpay", "?currency=BRL", "?provider=picpay"].map(str::to_owned);
+    for query in queries.chain(filtered) {
+        let answer = client.get(&format!("/v1/balances{query}")).await.ok();
+        let sum = |name: &str| -> i128 {
+            let lines = answer["data"].as_array().unwrap();
+            lines.iter().map(|line| minor(line[name].as_str().unwrap())).sum()
+        };
+        for total in answer["totals"].as_array().unwrap_or_else(|| panic!("{query}: {answer}")) {
+            assert_eq!((&total["currency"], &total["balance"]), (&json!("BRL"), &json!("0.00")));
+            for side in ["debits", "credits"] {
+                assert_eq!(minor(total[side].as_str().unwrap()), sum(side), "{side} {query}");
+            }
+        }
+    }
+    assert_eq!(client.get("/v1/balances?provider=yapay").await.ok()["data"], json!([]));
+    // Who sees some accounts sees what those add up to, one by one.
+    let limited = daemon.client_with("balances:read", &["--accounts", "loja-picpay"]);
+    assert_eq!(limited.get("/v1/balances").await.ok()["totals"], json!(null));
+    assert_eq!(limited.get("/v1/balances?account=loja-b").await.ok()["totals"], json!(null));
+    let own = limited.get("/v1/balances?account=loja-picpay").await.ok();
+    assert_eq!(own["totals"][0]["balance"], "0.00");
+}
+
+#[tokio::test]
 async fn occurred_before_goes_by_the_providers_dates() {
     let bank = Bank::open();
     let daemon = Daemon::start(&bank);

@@ -42,6 +42,7 @@ mod resume;
 mod samples;
 mod secrets;
 mod socket;
+mod statement;
 mod stream;
 mod support;
 mod system;

@@ -2,6 +2,8 @@
 
 // `cfg(test)` so that clippy.toml's leave to unwrap in tests covers the helpers beside them too.
 #[cfg(test)]
+mod as_of;
+#[cfg(test)]
 mod books;
 #[cfg(test)]
 mod chained;
@@ -33,3 +35,5 @@ mod runs;
 mod sim;
 #[cfg(test)]
 mod stable;
+#[cfg(test)]
+mod statements;

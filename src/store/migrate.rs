@@ -1,0 +1,64 @@
+//! From one layout of the data directory to the next, a function a step, always forward.
+//!
+//! A step may be cut off anywhere. What it writes follows from the entries alone, and the new version is noted in its
+//! last batch: the next start begins the step again and writes the same.
+
+use super::engine::{Batch, Engine};
+use super::meta::{self, Meta, StoreError};
+use super::{entries, running};
+use crate::domain::balance::Balances;
+use crate::domain::ids::Seq;
+
+/// Told now and then how far it is: entries done, and all.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+type Step = fn(&dyn Engine, &Meta, Progress<'_>) -> Result<(), StoreError>;
+
+/// The version a step starts from, and the step; it ends at the next version.
+const STEPS: &[(u32, Step)] = &[(1, running_balances)];
+
+/// So many entries go into one batch …
+const BATCH_ENTRIES: u64 = 1_000;
+/// … and after so many it says how far it is.
+const TOLD_EVERY: u64 = 100_000;
+
+/// Takes every step from the data's version on.
+pub fn forward(engine: &dyn Engine, mut meta: Meta, progress: Progress<'_>) -> Result<Meta, StoreError> {
+    while let Some((_, step)) = STEPS.iter().find(|(from, _)| *from == meta.data_version) {
+        step(engine, &meta, progress)?;
+        meta.data_version += 1;
+        let mut batch = Batch::default();
+        meta::put(&mut batch, &meta)?;
+        write(engine, &batch)?;
+    }
+    Ok(meta)
+}
+
+/// 1 to 2: every entry leaves the running balances of the ledger accounts that it moves.
+fn running_balances(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
+    let mut balances = Balances::default();
+    let mut batch = Batch::default();
+    for item in entries::range(engine, Seq(1), meta.seq) {
+        let (seq, stored) = item?;
+        balances.post(&stored.entry);
+        for (ledger_account, sides) in balances.moved_by(&stored.entry) {
+            running::put(&mut batch, ledger_account, stored.entry.currency, seq, &sides)?;
+        }
+        if seq.0.is_multiple_of(BATCH_ENTRIES) {
+            write(engine, &std::mem::take(&mut batch))?;
+        }
+        if seq.0.is_multiple_of(TOLD_EVERY) {
+            progress(seq.0, meta.seq.0);
+        }
+    }
+    write(engine, &batch)?;
+    progress(meta.seq.0, meta.seq.0);
+    Ok(())
+}
+
+/// Durable before the next batch, so that a later one never stands without an earlier one.
+fn write(engine: &dyn Engine, batch: &Batch) -> Result<(), StoreError> {
+    engine.apply(batch)?;
+    engine.sync()?;
+    Ok(())
+}

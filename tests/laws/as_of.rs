@@ -1,0 +1,151 @@
+//! Balances of any past moment: what the running balances say at every seq and time is what a replay says, also after a
+//! migration; `verify` names every one that is wrong, missing or too many.
+
+use crate::books::{Ledger, seen, terms};
+use crate::fold::dice::Dice;
+use razao::daemon;
+use razao::domain::balance::Balances;
+use razao::domain::ids::{AccountId, Seq};
+use razao::domain::state::Word;
+use razao::domain::time::Time;
+use razao::ledger::books::{Books, Group};
+use razao::ledger::command::Command;
+use razao::ledger::reader::Reader;
+use razao::ledger::verify::verify;
+use razao::store::engine::{Batch, Direction, Engine, Pair, prefix};
+use razao::store::{entries, keys, meta};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Entries of a random ledger; `RAZAO_AS_OF_ENTRIES=100000` takes more.
+const ENTRIES: u64 = 2_000;
+/// Ids that begin with each other, so that a look beyond the end of one would find the next.
+const ACCOUNTS: [&str; 4] = ["loja", "loja-b", "loja0", "l"];
+const WORDS: [Word; 5] = [Word::Paid, Word::Completed, Word::Refunded, Word::Chargeback, Word::Expired];
+
+pub fn command(dice: &mut Dice) -> Command {
+    let reference = format!("PED-{}", dice.below(150));
+    let gross = i64::try_from(dice.between(1_000, 9_999)).unwrap();
+    let refunded = dice.happens(300).then(|| gross / 3);
+    let word = dice.happens(950).then(|| *dice.pick(&WORDS));
+    let at = i64::try_from(dice.between(1, 50_000)).unwrap();
+    let mut command = seen(&reference, word, Some(gross), refunded, at);
+    if let Command::Record(record) = &mut command {
+        record.terms.account = AccountId::parse(dice.pick(&ACCOUNTS)).unwrap();
+    }
+    command
+}
+
+/// A random ledger: several entries share a time of recording, and a group of commands a batch.
+pub fn fill(engine: &dyn Engine, books: &mut Books, seed: u64, entries: u64) {
+    let mut dice = Dice(seed);
+    let mut now = Time(1_800_000_000_000_000);
+    while books.meta.seq.0 < entries {
+        now = Time(now.0 + i64::try_from(dice.below(3)).unwrap());
+        let mut group = Group::new(engine, books, now);
+        for _ in 0..=dice.below(20) {
+            drop(group.execute(command(&mut dice)).unwrap());
+        }
+        engine.apply(&group.finish().unwrap()).unwrap();
+    }
+    engine.sync().unwrap();
+}
+
+fn compare_with_a_replay(reader: &Reader, engine: &dyn Engine) {
+    let mut replayed = Balances::default();
+    let mut times = vec![];
+    for item in entries::range(engine, Seq(1), reader.head()) {
+        let (seq, stored) = item.unwrap();
+        replayed.post(&stored.entry);
+        assert_eq!(reader.balances_as_of(seq).unwrap(), replayed, "as of {seq}");
+        times.push(stored.entry.recorded_at);
+    }
+    for at in [Time(0), Time(i64::MAX)].into_iter().chain(times.iter().copied()) {
+        let last = times.partition_point(|time| *time <= at);
+        assert_eq!(reader.last_recorded(|time| time <= at).unwrap().0, last as u64, "as of {at}");
+    }
+}
+
+fn running(engine: &dyn Engine) -> Vec<Pair> {
+    let (from, to) = prefix(&[keys::RUNNING]);
+    engine.scan(from, to, Direction::Up).map(Result::unwrap).collect()
+}
+
+fn write(engine: &dyn Engine, change: impl FnOnce(&mut Batch)) {
+    let mut batch = Batch::default();
+    change(&mut batch);
+    engine.apply(&batch).unwrap();
+    engine.sync().unwrap();
+}
+
+/// Takes the data back to the version that had no running balances, but for those that `keep` wants.
+fn age(dir: &Path, keep: impl Fn(usize) -> bool) {
+    let (engine, books) = daemon::open(dir).unwrap();
+    let old = meta::Meta { data_version: 1, ..books.meta };
+    write(&*engine, |batch| {
+        let gone = running(&*engine).into_iter().enumerate().filter(|(place, _)| !keep(*place));
+        gone.for_each(|(_, (key, _))| batch.delete(key));
+        meta::put(batch, &old).unwrap();
+    });
+}
+
+#[test]
+fn every_moment_is_what_a_replay_says() {
+    let entries = std::env::var("RAZAO_AS_OF_ENTRIES").ok().and_then(|text| text.parse().ok());
+    for seed in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, mut books) = daemon::open(dir.path()).unwrap();
+        fill(&*engine, &mut books, seed, entries.unwrap_or(ENTRIES) / 2);
+        let ledger = Ledger::start(Arc::clone(&engine));
+        assert!(ledger.reader.published().balances.0.len() > 15, "seed {seed}: too few ledger accounts");
+        compare_with_a_replay(&ledger.reader, &*engine);
+        ledger.stop();
+        verify(&*engine, &mut |_, _| {}).unwrap();
+    }
+}
+
+#[test]
+fn data_without_running_balances_is_migrated_and_ends_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, mut books) = daemon::open(dir.path()).unwrap();
+    fill(&*engine, &mut books, 3, 1_200);
+    let written = running(&*engine);
+    assert!(written.len() > 1_000, "only {} running balances", written.len());
+    drop(engine);
+    // The second time as a migration leaves it that was cut off half-way.
+    for kept in [0, written.len() / 2] {
+        age(dir.path(), |place| place < kept);
+        let (engine, migrated) = daemon::open(dir.path()).unwrap();
+        assert_eq!(migrated.meta, books.meta);
+        assert!(running(&*engine) == written, "with {kept} kept, other running balances came of it");
+        verify(&*engine, &mut |_, _| {}).unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_a_missing_and_a_stray_running_balance_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, mut books) = daemon::open(dir.path()).unwrap();
+    fill(&*engine, &mut books, 4, 60);
+    let look = || verify(&*engine, &mut |_, _| {}).map(drop).map_err(|difference| difference.to_string());
+    let written = running(&*engine);
+    let (key, value) = written[written.len() / 2].clone();
+    write(&*engine, |batch| batch.delete(key.clone()));
+    assert!(look().unwrap_err().contains("running balance"), "{:?}", look());
+    let (purpose, currency) = (razao::domain::posting::Purpose::Bank, terms().currency);
+    let stray = razao::domain::posting::LedgerAccount { account: terms().account, purpose };
+    let sides = razao::domain::balance::Sides::default();
+    write(&*engine, |batch| {
+        batch.put(key.clone(), value.clone());
+        razao::store::running::put(batch, &stray, currency, Seq(1), &sides).unwrap();
+    });
+    assert!(look().unwrap_err().contains("running balances"), "{:?}", look());
+    write(&*engine, |batch| {
+        batch.delete(keys::running(&stray, currency, Seq(1)));
+        let other = razao::store::codec::encode(&key, &sides).unwrap();
+        batch.put(key.clone(), other);
+    });
+    assert!(look().unwrap_err().contains("it is not the sum of its entries"), "{:?}", look());
+    write(&*engine, |batch| batch.put(key.clone(), value.clone()));
+    look().unwrap();
+}
