@@ -31,7 +31,7 @@ pub fn command(dice: &mut Dice) -> Command {
     let at = i64::try_from(dice.between(1, 50_000)).unwrap();
     let mut command = seen(&reference, word, Some(gross), refunded, at);
     if let Command::Record(record) = &mut command {
-        record.terms.account = AccountId::parse(dice.pick(&ACCOUNTS)).unwrap();
+        record.terms.account = AccountId::parse(ACCOUNTS[dice.below(ACCOUNTS.len())]).unwrap();
     }
     command
 }
