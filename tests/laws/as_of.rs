@@ -26,7 +26,7 @@ const WORDS: [Word; 5] = [Word::Paid, Word::Completed, Word::Refunded, Word::Cha
 pub fn command(dice: &mut Dice) -> Command {
     let reference = format!("PED-{}", dice.below(150));
     let gross = i64::try_from(dice.between(1_000, 9_999)).unwrap();
-    let refunded = dice.happens(300).then(|| gross / 3);
+    let refunded = dice.happens(300).then_some(gross / 3);
     let word = dice.happens(950).then(|| *dice.pick(&WORDS));
     let at = i64::try_from(dice.between(1, 50_000)).unwrap();
     let mut command = seen(&reference, word, Some(gross), refunded, at);

@@ -31,14 +31,15 @@ fn by_hand(ledger: &[Entry], asked: &Asked) -> (i128, Vec<(u64, i128, i128)>, i1
         })
         .collect();
     moved.sort_unstable();
-    let (early, within): (Box<dyn Fn(Place) -> bool>, Box<dyn Fn(Place) -> bool>) = match asked.period {
-        Period::Recorded { from, to } => {
-            (Box::new(move |(_, seq)| seq < from), Box::new(move |(_, seq)| from <= seq && seq <= to))
+    let early = |(at, seq): Place| match asked.period {
+        Period::Recorded { from, .. } => seq < from,
+        Period::Occurred { from, .. } => from.is_some_and(|from| at < from),
+    };
+    let within = |(at, seq): Place| match asked.period {
+        Period::Recorded { from, to } => from <= seq && seq <= to,
+        Period::Occurred { from, to, .. } => {
+            from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to)
         }
-        Period::Occurred { from, to, .. } => (
-            Box::new(move |(at, _)| from.is_some_and(|from| at < from)),
-            Box::new(move |(at, _)| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to)),
-        ),
     };
     let opening = moved.iter().filter(|(place, _)| early(*place)).map(|(_, amount)| amount).sum();
     let mut balance: i128 = opening;
