@@ -4,6 +4,7 @@ use super::books::Group;
 use super::command::{AccountNote, AccountTerms, Fault, Postponed, Reply, Rescheduling};
 use crate::domain::ids::AccountId;
 use crate::domain::order::Order;
+use crate::domain::state::State;
 use crate::domain::time::Time;
 use crate::store::polls::AccountRecord;
 use crate::store::{orders, polls};
@@ -26,7 +27,10 @@ impl Group<'_> {
         if seen == Seen::Heard && stored == Some(order) {
             return;
         }
-        let due = terms.cadence.due(order, order.sighting.checked_at, self.now);
+        let due = match ends(order, stored, seen) {
+            true => None,
+            false => terms.cadence.due(order, order.sighting.checked_at, self.now),
+        };
         order.poll_at = match (seen, due, order.poll_at) {
             (Seen::Heard, Some(due), Some(before)) => Some(due.min(before)),
             (Seen::Asked | Seen::Heard, due, _) => due,
@@ -38,7 +42,8 @@ impl Group<'_> {
         let Some(stored) = orders::get(&self.read(), &postponed.key)? else { return Ok(Reply::Noted) };
         let mut order = stored.clone();
         let asked = postponed.asked.max(order.sighting.checked_at);
-        order.poll_at = match postponed.askable {
+        let ended = ends(&order, Some(&stored), Seen::Heard);
+        order.poll_at = match postponed.askable && !ended {
             true => postponed.terms.cadence.due(&order, asked, self.now),
             false => None,
         };
@@ -91,5 +96,16 @@ impl Group<'_> {
             polls::put_account(&mut self.batch, account, record)?;
         }
         Ok(())
+    }
+}
+
+/// Whether nothing follows any more: `refunded` ends the polls. An order that a provider's message made so is asked about
+/// once more: a message tells of one change, and where clocks disagree it may sort before what a call of ours saw earlier.
+fn ends(order: &Order, stored: Option<&Order>, seen: Seen) -> bool {
+    let ended = |stored: &Order| stored.state() == State::Refunded && stored.poll_at.is_none();
+    let refunded = order.state() == State::Refunded;
+    match seen {
+        Seen::Asked => refunded,
+        Seen::Heard => refunded && stored.is_some_and(ended),
     }
 }

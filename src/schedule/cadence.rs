@@ -22,14 +22,13 @@ impl Cadence {
         now.plus(pause.saturating_add(part(pause / 8, seed ^ now.0.unsigned_abs())))
     }
 
-    /// When an order is asked about again, if a call sent at `asked` was the last that asked. `None`: it cannot change any
-    /// more, or its time ran out and it was asked about after that.
+    /// When an order is asked about again, if a call sent at `asked` was the last that asked. `None`: its time ran out and it
+    /// was asked about after that. Whether a refunded order is asked about at all is not known here.
     pub fn due(&self, order: &Order, asked: Option<Time>, now: Time) -> Option<Time> {
         let seed = seed(&order.key);
         let next = self.next(order.updated_at, now, seed);
         match order.state() {
-            State::Refunded => None,
-            State::Paid | State::Completed | State::Chargeback => Some(next),
+            State::Paid | State::Completed | State::Chargeback | State::Refunded => Some(next),
             State::Created | State::InAnalysis | State::Expired => match order.expected.expires_at {
                 Some(expires_at) if asked.is_some_and(|asked| asked >= expires_at) => None,
                 // The provider gets a moment to notice, then it is asked one last time.

@@ -97,6 +97,13 @@ impl Bench {
         receipt
     }
 
+    /// A poll while our clock is ahead by so much.
+    pub fn poll_ahead(&mut self, ahead: Duration) {
+        self.machine.clock.set(self.now.plus(ahead));
+        self.poll();
+        self.machine.clock.set(self.now);
+    }
+
     pub fn poll(&mut self) {
         self.daemon.poll_order(self.key());
         self.work();

@@ -1,11 +1,13 @@
 //! Bugs that shops' own callback handlers are known for, each as a story of one payment.
 
 use super::bench::{Bench, CENTS};
+use razao::domain::discrepancy::Cause;
 use razao::domain::receipt::{Outcome, Progress};
 use razao::sandbox::persona::Happening::{
     Completed, Created, DisputeWon, Disputed, Expired, InAnalysis, Paid, Refunded,
 };
 use razao::views::event::EventView;
+use std::time::Duration;
 
 /// A table of sent events with one row per payment swallows the second change: the row exists already.
 #[test]
@@ -147,4 +149,23 @@ fn a_won_dispute_returns_to_where_it_came_from() {
         bench.minute().iter().for_each(|post| drop(bench.deliver(post)));
     }
     assert_eq!(bench.standing(), ("completed", CENTS, 0, 0));
+}
+
+/// Our clock was hours ahead when a call of ours saw the cancellation, so the payment that came after it sorts before it.
+#[test]
+fn a_refund_that_only_disagreeing_clocks_made_is_asked_about_and_becomes_a_conflict() {
+    let mut bench = Bench::new("genpag", &[Created, Expired, Paid]);
+    for _ in 0..2 {
+        bench.minute().iter().for_each(|post| drop(bench.deliver(post)));
+    }
+    bench.poll_ahead(Duration::from_secs(6 * 3_600));
+    assert_eq!(bench.standing(), ("expired", 0, 0, 0));
+    bench.minute().iter().for_each(|post| drop(bench.deliver(post)));
+    let misled = bench.order();
+    assert_eq!(misled.state().as_str(), "refunded");
+    assert!(misled.open.is_empty() && misled.poll_at.is_some(), "one poll is still to come");
+    bench.poll();
+    let asked = bench.order();
+    assert_eq!(asked.open.keys().copied().collect::<Vec<_>>(), [Cause::Conflict]);
+    assert_eq!(asked.poll_at, None, "`refunded` ends the polls once a call of ours was answered");
 }
