@@ -23,7 +23,7 @@ use crate::ledger::command::{Attempted, Command, News, Record, SubmitError, Then
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
 use crate::net::client::{Client, NoAnswer};
-use crate::providers::provider::{Findings, Incoming, Question, Session, Trouble};
+use crate::providers::provider::{Findings, Incoming, Question, Search, Session, Trouble};
 use crate::store::meta::StoreError;
 use crate::store::vault::Kept;
 use crate::wire::call::{Answer, Call};
@@ -374,7 +374,9 @@ impl Desk {
     fn order_asked(&self, account: &Account, question: &Question) -> Result<Option<Order>, StoreError> {
         let id = &account.merchant.id;
         let (provider_ref, reference) = match question {
-            Question::Reference(reference) => (Some(ProviderRef::from(reference)), Some(reference.clone())),
+            Question::Reference(reference) | Question::Search(Search { reference, .. }) => {
+                (Some(ProviderRef::from(reference)), Some(reference.clone()))
+            }
             Question::ProviderRef(provider_ref) => (Some(provider_ref.clone()), None),
             Question::Token(_) => (None, None),
         };

@@ -64,6 +64,7 @@ impl Desk {
             reference: &order.key.reference,
             provider_ref: order.provider_ref.as_ref(),
             token: order.token.as_ref(),
+            known_since: order.created_at,
         };
         let question = account.provider.poll(known).ok_or(PollError::NotPollable)?;
         let sent = self.clock.now();

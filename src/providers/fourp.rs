@@ -16,7 +16,7 @@
 
 use super::provider::{
     Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
+    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
 use crate::domain::ids::{ProviderRef, Reference, Token};
@@ -131,7 +131,7 @@ fn subject(question: &Question) -> &str {
     match question {
         Question::Token(token) => token.as_str(),
         Question::ProviderRef(provider_ref) => provider_ref.as_str(),
-        Question::Reference(reference) => reference.as_str(),
+        Question::Reference(reference) | Question::Search(Search { reference, .. }) => reference.as_str(),
     }
 }
 

@@ -10,8 +10,8 @@
 
 use super::provider::{
     Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Session, Spec, Stranger, Trouble, Unreadable, amount, amount_minor, body_json, check_status,
-    header,
+    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, amount_minor, body_json,
+    check_status, header,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
 use crate::domain::ids::{ProviderRef, Reference, Token};
@@ -162,7 +162,7 @@ impl Provider for GenPag {
 /// Everything about a payment is asked by its own id.
 fn subject(question: &Question) -> &str {
     match question {
-        Question::Reference(reference) => reference.as_str(),
+        Question::Reference(reference) | Question::Search(Search { reference, .. }) => reference.as_str(),
         Question::ProviderRef(provider_ref) => provider_ref.as_str(),
         Question::Token(token) => token.as_str(),
     }

@@ -7,13 +7,14 @@
 //! refund shows. Success is HTTP 200 *and* `code` 200; error codes arrive under any HTTP status.
 
 mod history;
+mod search;
 
 use super::provider::{
     Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Session, Spec, Stranger, Trouble, Unreadable, amount_minor, body_json, check_status,
+    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount_minor, body_json, check_status,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
-use crate::domain::ids::{ProviderRef, Token};
+use crate::domain::ids::{ProviderRef, Reference, Token};
 use crate::domain::money::Money;
 use crate::domain::state::Word;
 use crate::domain::time::OffsetTime;
@@ -112,26 +113,33 @@ impl Provider for Gerencianet {
 
     fn poll(&self, known: Known<'_>) -> Option<Question> {
         let charge = || known.provider_ref.cloned().map(Question::ProviderRef);
-        known.token.cloned().map(Question::Token).or_else(charge)
+        known.token.cloned().map(Question::Token).or_else(charge).or_else(|| Some(search::begin(known)))
     }
 
     fn ask(&self, merchant: &Merchant, session: Option<&Session>, question: &Question) -> Call {
-        let (route, subject) = match question {
-            Question::Token(token) => ("notification", token.as_str()),
-            Question::ProviderRef(charge) => ("charge", charge.as_str()),
-            Question::Reference(charge) => ("charge", charge.as_str()),
+        let one = |charge: &str| format!("charge/{}", segment(charge));
+        let path = match question {
+            Question::Token(token) => format!("notification/{}", segment(token.as_str())),
+            Question::ProviderRef(charge) | Question::Search(Search { found: Some(charge), .. }) => {
+                one(charge.as_str())
+            }
+            Question::Reference(charge) => one(charge.as_str()),
+            Question::Search(search) => search::path(merchant, search),
         };
-        let url = format!("{}/v1/{route}/{}", merchant.base_url, segment(subject));
+        let url = format!("{}/v1/{path}", merchant.base_url);
         Call::get(url).bearer(session.map(|session| &session.token))
     }
 
     fn read(&self, merchant: &Merchant, question: &Question, answer: &Answer) -> Result<Findings, Trouble> {
-        let json = body(answer)?;
-        let data = json.get("data").ok_or_else(|| broken("its answer has no `data`"))?;
+        let data = data(answer);
         match question {
-            Question::Token(token) => history::read(merchant, token, data),
-            Question::ProviderRef(charge) => charge_now(merchant, charge.as_str(), data),
-            Question::Reference(charge) => charge_now(merchant, charge.as_str(), data),
+            Question::Token(token) => history::read(merchant, token, &data?),
+            Question::ProviderRef(charge) => charge_now(merchant, Asked::by_id(charge.as_str()), &data?),
+            Question::Reference(charge) => charge_now(merchant, Asked::by_id(charge.as_str()), &data?),
+            Question::Search(search) => match &search.found {
+                Some(charge) => search::read_charge(merchant, search, charge, &data?),
+                None => search::read_list(search, data),
+            },
         }
     }
 
@@ -157,12 +165,12 @@ fn broken(what: &str) -> Trouble {
     Trouble::Broken(what.to_owned())
 }
 
-/// An answer that means success.
-fn body(answer: &Answer) -> Result<Json, Trouble> {
+/// What an answer says that means success.
+fn data(answer: &Answer) -> Result<Json, Trouble> {
     let json = explained(answer)?;
     let code = json.get("code").and_then(Json::literal).unwrap_or("none");
     if answer.status == 200 && code == "200" {
-        return Ok(json);
+        return json.get("data").cloned().ok_or_else(|| broken("its answer has no `data`"));
     }
     let what = format!("it answered HTTP {} with code {}", answer.status, provider_status(code));
     Err(Trouble::Broken(what + &description(&json)))
@@ -215,11 +223,24 @@ fn word(status: &str) -> Option<Word> {
     WORDS.iter().find(|(theirs, _)| *theirs == status).map(|(_, word)| *word)
 }
 
-/// A charge as it is now. Its answer does not say whether its `custom_id` is a carnê's, so it goes by its own id.
-fn charge_now(merchant: &Merchant, asked: &str, data: &Json) -> Result<Findings, Trouble> {
+/// A charge that was asked for: by its id, or by the id that a list named for a reference.
+struct Asked<'a> {
+    charge: &'a str,
+    reference: Option<&'a Reference>,
+}
+
+impl Asked<'_> {
+    fn by_id(charge: &str) -> Asked<'_> {
+        Asked { charge, reference: None }
+    }
+}
+
+/// A charge as it is now. Its answer does not say whether its `custom_id` is a carnê's, so it goes by its own id unless a
+/// list told more.
+fn charge_now(merchant: &Merchant, asked: Asked<'_>, data: &Json) -> Result<Findings, Trouble> {
     let named = data.get("charge_id").and_then(Json::literal);
     let named = named.ok_or_else(|| broken("its answer has no `charge_id`"))?;
-    if named != asked {
+    if named != asked.charge {
         return Err(broken("its answer names another charge than the one asked for"));
     }
     let charge = ProviderRef::parse(named).map_err(|error| Trouble::Broken(error.to_string()))?;
@@ -240,7 +261,8 @@ fn charge_now(merchant: &Merchant, asked: &str, data: &Json) -> Result<Findings,
     let occurred = paid_at.and_then(|text| dates::seconds(text, &merchant.zone).ok());
     let sums = Sums { word, gross, refunded: Amount::Absent };
     let reading = reading(status, sums, Dating::Snapshot, occurred, Identity::Content);
-    let finding = Finding { reference: None, provider_ref: Some(charge), token: None, reading };
+    let finding =
+        Finding { reference: asked.reference.cloned(), provider_ref: Some(charge), token: None, reading };
     Ok(Findings { findings: vec![finding], questions: Vec::new() })
 }
 

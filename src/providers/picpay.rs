@@ -7,7 +7,7 @@
 
 use super::provider::{
     Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status, header,
+    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status, header,
 };
 use crate::domain::evidence::{Identity, provider_status};
 use crate::domain::ids::{ProviderRef, Reference};
@@ -105,7 +105,7 @@ impl Provider for PicPay {
 /// Everything about a PicPay order is asked by its reference.
 fn subject(question: &Question) -> &str {
     match question {
-        Question::Reference(reference) => reference.as_str(),
+        Question::Reference(reference) | Question::Search(Search { reference, .. }) => reference.as_str(),
         Question::ProviderRef(provider_ref) => provider_ref.as_str(),
         Question::Token(token) => token.as_str(),
     }

@@ -110,6 +110,20 @@ pub enum Question {
     ProviderRef(ProviderRef),
     /// By a notification token.
     Token(Token),
+    /// Through the provider's lists.
+    Search(Search),
+}
+
+/// How far the search for an order by the merchant's reference is, where a provider only has lists.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Search {
+    pub reference: Reference,
+    /// When the order was first known here: lists go by days.
+    pub known_since: Time,
+    /// So many lists were looked through; which one is next is the adapter's to know.
+    pub looked: u8,
+    /// What they named.
+    pub found: Option<ProviderRef>,
 }
 
 /// What is known of an order that shall be polled.
@@ -118,6 +132,8 @@ pub struct Known<'a> {
     pub reference: &'a Reference,
     pub provider_ref: Option<&'a ProviderRef>,
     pub token: Option<&'a Token>,
+    /// When the order was first known here.
+    pub known_since: Time,
 }
 
 /// One reading of one order, by the names the provider has for it.

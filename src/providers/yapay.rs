@@ -16,7 +16,7 @@
 
 use super::provider::{
     Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
+    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
 use crate::domain::ids::{IdError, ProviderRef, Reference, Token};
@@ -149,7 +149,9 @@ fn asked(question: &Question) -> (&'static str, &str) {
     match question {
         Question::Token(token) => (ROUTE, token.as_str()),
         Question::ProviderRef(provider_ref) => (ROUTE_OLDER, provider_ref.as_str()),
-        Question::Reference(reference) => (ROUTE, reference.as_str()),
+        Question::Reference(reference) | Question::Search(Search { reference, .. }) => {
+            (ROUTE, reference.as_str())
+        }
     }
 }
 

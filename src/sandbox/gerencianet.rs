@@ -137,12 +137,34 @@ impl Persona for Gerencianet {
                     None => missing(200),
                 }
             }
+            ("GET", ["v1", "charges"]) => self.listed(request),
             _ => missing(404),
         }
     }
 }
 
 impl Gerencianet {
+    /// All of its charges are boletos, in one page.
+    fn listed(&self, request: &Request) -> Response {
+        let day = |name| request.parameter(name).and_then(|text| text.parse::<jiff::civil::Date>().ok());
+        let (Some(begin), Some(end), Some(kind)) =
+            (day("begin_date"), day("end_date"), request.parameter("charge_type"))
+        else {
+            return missing(400);
+        };
+        if begin > end || begin.saturating_add(jiff::Span::new().days(31)) < end {
+            return missing(400);
+        }
+        let custom_id = request.parameter("custom_id");
+        let within = |charge: &Charge| {
+            let made = local(charge.created, "%Y-%m-%d");
+            kind == "billet" && *begin.to_string() <= *made && *made <= *end.to_string()
+        };
+        let asked = |reference: &str| custom_id.as_deref().is_none_or(|asked| asked == reference);
+        let shown = self.charges.iter().filter(|(reference, charge)| asked(reference) && within(charge));
+        found(shown.map(|(reference, charge)| charge.listed(reference)).collect())
+    }
+
     fn authorize(&mut self, request: &Request, now: Time) -> Response {
         if !request.has("authorization", BASIC) {
             return refused(
@@ -186,6 +208,13 @@ impl Charge {
             told
         };
         self.changes.iter().zip(1..).map(tell).collect()
+    }
+
+    fn listed(&self, reference: &str) -> Value {
+        json!({
+            "id": charge_id(reference), "total": self.cents, "status": self.status(), "custom_id": reference,
+            "created_at": local(self.created, WHEN),
+        })
     }
 
     fn detail(&self, reference: &str) -> Value {
@@ -339,6 +368,25 @@ mod tests {
             "identifiers": {"charge_id": id.parse::<u64>().unwrap()}, "created_at": "2026-03-02 11:34:56"});
         assert_eq!(changes[0], first);
         assert_eq!(changes[4]["received_by_bank_at"], "2026-03-02");
+
+        let days = "/v1/charges?begin_date=2026-02-15&end_date=2026-03-18";
+        for (query, listed) in [
+            ("&charge_type=billet&custom_id=PED-1", 1),
+            ("&charge_type=billet", 1),
+            ("&charge_type=billet&custom_id=PED-2", 0),
+            ("&charge_type=card&custom_id=PED-1", 0),
+        ] {
+            let answer = asked(&mut efi, &format!("{days}{query}"), &bearer, NOON).value();
+            assert_eq!(answer["data"].as_array().unwrap().len(), listed, "{query}");
+        }
+        let listed = asked(&mut efi, &format!("{days}&charge_type=billet"), &bearer, NOON).value();
+        let entry = json!({"id": id.parse::<u64>().unwrap(), "total": 6990, "status": "refunded", "custom_id": "PED-1",
+            "created_at": "2026-03-02 11:34:56"});
+        assert_eq!(listed["data"][0], entry);
+        for days in ["begin_date=2026-02-15&end_date=2026-03-19", "begin_date=2026-03-03", "end_date=x"] {
+            let answer = asked(&mut efi, &format!("/v1/charges?charge_type=billet&{days}"), &bearer, NOON);
+            assert_eq!(answer.status, 400, "{days}");
+        }
 
         let detail = &asked(&mut efi, &format!("/v1/charge/{id}"), &bearer, NOON).value()["data"];
         assert_eq!((&detail["total"], &detail["paid_value"]), (&json!(6990), &json!(6990)));

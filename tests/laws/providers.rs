@@ -15,8 +15,8 @@ use razao::domain::ids::{AccountId, ProviderRef, Reference, Token};
 use razao::domain::money::Currency;
 use razao::domain::time::Time;
 use razao::providers::provider::{
-    Credentials, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Provider, Question, Session,
-    Trouble, Unreadable,
+    Credentials, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Provider, Question, Search,
+    Session, Trouble, Unreadable,
 };
 use razao::providers::registry::{PROVIDERS, find};
 use razao::wire::call::{Answer, Call};
@@ -143,7 +143,13 @@ fn polled(provider: &dyn Provider, known: &[u8], open: &mut VecDeque<Question>) 
     let reference = Reference::parse(text("reference").unwrap()).unwrap();
     let provider_ref = text("provider_ref").map(|name| ProviderRef::parse(name).unwrap());
     let token = text("token").map(|name| Token::parse(name).unwrap());
-    let known = Known { reference: &reference, provider_ref: provider_ref.as_ref(), token: token.as_ref() };
+    let known_since = Time(1_772_000_000_000_000);
+    let known = Known {
+        reference: &reference,
+        provider_ref: provider_ref.as_ref(),
+        token: token.as_ref(),
+        known_since,
+    };
     let question = provider.poll(known);
     open.extend(question.clone());
     json!({ "questions": asked(question.as_slice()) })
@@ -188,6 +194,12 @@ fn asked(questions: &[Question]) -> Value {
         Question::Reference(reference) => format!("reference {reference}"),
         Question::ProviderRef(provider_ref) => format!("provider_ref {provider_ref}"),
         Question::Token(token) => format!("token {token}"),
+        Question::Search(Search { reference, looked, found: None, .. }) => {
+            format!("search for {reference}, list {looked}")
+        }
+        Question::Search(Search { reference, found: Some(found), .. }) => {
+            format!("search for {reference}, found {found}")
+        }
     };
     questions.iter().map(show).collect()
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::ids::AccountId;
 use crate::domain::money::{Currency, Money};
+use crate::domain::time::Time;
 use crate::providers::provider::Credentials;
 use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
@@ -117,7 +118,9 @@ fn asks_with_the_key_in_a_header() {
 fn polls_by_a_known_token_only() {
     let (reference, txid) = (Reference::parse("PN1").unwrap(), ProviderRef::parse("tx1").unwrap());
     let known = Token::parse(TOKEN).unwrap();
-    let by = |token| FourP.poll(Known { reference: &reference, provider_ref: Some(&txid), token });
+    let by = |token| {
+        FourP.poll(Known { reference: &reference, provider_ref: Some(&txid), token, known_since: Time(0) })
+    };
     assert_eq!(by(None), None);
     assert_eq!(by(Some(&known)), Some(token()));
 }

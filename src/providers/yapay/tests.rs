@@ -124,7 +124,9 @@ fn a_missing_brief_route_leads_to_the_older_one() {
 fn polls_by_the_transaction_token() {
     let reference = Reference::parse("P-1").unwrap();
     let name = ProviderRef::parse(TOKEN).unwrap();
-    let by = |provider_ref| Yapay.poll(Known { reference: &reference, provider_ref, token: None });
+    let by = |provider_ref| {
+        Yapay.poll(Known { reference: &reference, provider_ref, token: None, known_since: Time(0) })
+    };
     assert_eq!(by(None), None);
     assert_eq!(by(Some(&name)), Some(token()));
 }

@@ -16,7 +16,7 @@ const READ_MAX: Duration = Duration::from_secs(10);
 /// What may be asked; what a path begins with, below the account.
 const ROUTES: [(&str, &[&str]); 5] = [
     ("picpay", &["/ecommerce/public/payments/"]),
-    ("gerencianet", &["/v1/notification/", "/v1/charge/"]),
+    ("gerencianet", &["/v1/notification/", "/v1/charge/", "/v1/charges"]),
     (
         "yapay",
         &[

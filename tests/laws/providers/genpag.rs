@@ -5,6 +5,7 @@ use razao::domain::evidence::{Amount, Identity};
 use razao::domain::ids::{ProviderRef, Reference};
 use razao::domain::money::Money;
 use razao::domain::state::Word;
+use razao::domain::time::Time;
 use razao::providers::provider::{Dating, Finding, Known, Merchant, Notice, Question, Trouble};
 use razao::providers::registry::find;
 use secrecy::ExposeSecret;
@@ -280,7 +281,12 @@ fn the_configured_session_and_its_renewal() {
 fn what_is_polled() {
     let (reference, payment) = (Reference::parse("GEN-1").unwrap(), ProviderRef::parse("p1").unwrap());
     let poll = |provider_ref| {
-        find(PROVIDER).unwrap().poll(Known { reference: &reference, provider_ref, token: None })
+        find(PROVIDER).unwrap().poll(Known {
+            reference: &reference,
+            provider_ref,
+            token: None,
+            known_since: Time(0),
+        })
     };
     assert_eq!(poll(Some(&payment)), Some(Question::ProviderRef(payment.clone())));
     assert_eq!(poll(None), None);

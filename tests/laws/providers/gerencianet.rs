@@ -5,7 +5,8 @@ use razao::domain::evidence::{Amount, Identity};
 use razao::domain::ids::{ProviderRef, Reference, Token};
 use razao::domain::money::Money;
 use razao::domain::state::Word;
-use razao::providers::provider::{Dating, Finding, Known, Question, Trouble};
+use razao::domain::time::Time;
+use razao::providers::provider::{Dating, Finding, Known, Question, Search, Trouble};
 use razao::providers::registry::find;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -297,11 +298,17 @@ fn what_is_polled() {
     let (reference, charge) = (Reference::parse("PED-1").unwrap(), ProviderRef::parse("7").unwrap());
     let token = Token::parse(TOKEN).unwrap();
     let poll = |provider_ref, token| {
-        find(PROVIDER).unwrap().poll(Known { reference: &reference, provider_ref, token })
+        find(PROVIDER).unwrap().poll(Known {
+            reference: &reference,
+            provider_ref,
+            token,
+            known_since: Time(0),
+        })
     };
     assert_eq!(poll(Some(&charge), Some(&token)), Some(Question::Token(token.clone())));
     assert_eq!(poll(Some(&charge), None), Some(Question::ProviderRef(charge.clone())));
-    assert_eq!(poll(None, None), None);
+    let search = Search { reference: reference.clone(), known_since: Time(0), looked: 0, found: None };
+    assert_eq!(poll(None, None), Some(Question::Search(search)));
 }
 
 #[test]

@@ -3,17 +3,22 @@
 use super::{answer, callback, cases, files, merchant};
 use proptest::prelude::*;
 use razao::domain::ids::{ProviderRef, Reference, Token};
-use razao::providers::provider::{Incoming, Provider, Question};
+use razao::domain::time::Time;
+use razao::providers::provider::{Incoming, Provider, Question, Search};
 use razao::providers::registry::PROVIDERS;
 use serde_json::{Value, json};
 
 const STATUSES: [u16; 8] = [200, 201, 302, 400, 401, 404, 422, 500];
 
-fn questions(name: &str) -> [Question; 3] {
+fn questions(name: &str) -> [Question; 5] {
+    let reference = Reference::parse(name).unwrap();
+    let search = Search { reference, known_since: Time(i64::MAX), looked: 255, found: None };
     [
         Question::Reference(Reference::parse(name).unwrap()),
         Question::ProviderRef(ProviderRef::parse(name).unwrap()),
         Question::Token(Token::parse(name).unwrap()),
+        Question::Search(search.clone()),
+        Question::Search(Search { found: Some(ProviderRef::parse(name).unwrap()), ..search }),
     ]
 }
 
@@ -50,12 +55,12 @@ proptest! {
     fn names_stay_one_segment(name in r"[!-~ ]{1,80}") {
         prop_assume!(name != "." && name != "..");
         for provider in PROVIDERS {
-            for question in questions(&name) {
-                let call = provider.ask(&merchant(*provider), None, &question);
-                let plain = provider.ask(&merchant(*provider), None, &questions("plain")[0]);
+            for (question, plain) in questions(&name).iter().zip(questions("plain")) {
+                let call = provider.ask(&merchant(*provider), None, question);
+                let plain = provider.ask(&merchant(*provider), None, &plain);
                 let depth = |call: &razao::wire::call::Call| call.shown_url().matches('/').count();
-                // Efí asks by token at another route of the same depth.
                 prop_assert_eq!(depth(&call), depth(&plain));
+                prop_assert_eq!(call.shown_url().matches('?').count(), plain.shown_url().matches('?').count());
                 prop_assert!(!call.shown_url().contains("/../"));
             }
         }

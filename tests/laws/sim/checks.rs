@@ -157,6 +157,7 @@ pub fn found_by_polls(world: &World) -> Checked {
             reference: &order.key.reference,
             provider_ref: order.provider_ref.as_ref(),
             token: order.token.as_ref(),
+            known_since: order.created_at,
         };
         // What a mistaken provider called refunded is asked about no more.
         let ended = order.state() == State::Refunded && world.lied;
