@@ -8,6 +8,7 @@ use crate::delivery;
 use crate::delivery::board::Board;
 use crate::domain::chain::Hash;
 use crate::domain::ids::RunId;
+use crate::domain::time::Time;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
 use crate::http::batch::Turns;
@@ -23,9 +24,10 @@ use crate::ingest::desk::Desk;
 use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Task};
 use crate::ingest::session::Sessions;
-use crate::ledger::books::Books;
+use crate::ledger::books::{Books, Group};
 use crate::ledger::command::Command;
 use crate::ledger::reader::Reader;
+use crate::ledger::seal::Sealer;
 use crate::ledger::writer::{self, Handle, Published, Rim, Started};
 use crate::net::client::Client;
 use crate::net::guard::Guard;
@@ -37,9 +39,13 @@ use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
 use crate::store::meta::{self, DATA_VERSION, Meta};
 use crate::store::migrate;
+use crate::store::seal_key;
+use crate::store::seals;
 use crate::store::sled::{Durability, Sled};
 use crate::store::vault;
+use crate::views::seal::key_text;
 use actix_web::web::Data;
+use secrecy::ExposeSecret;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -136,13 +142,14 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let dir = config.data.dir.clone();
     let tls = config.server.tls.as_ref().map(tls::server_config).transpose()?;
     let (listeners, address, callback_address) = bind(&config)?;
-    let (engine, books) = open(&dir)?;
+    let (engine, mut books) = open(&dir)?;
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash)?;
     let keys = Keys::load(&config.auth, &dir)?;
     if let Some(path) = &keys.made {
         tracing::info!(path = %path.display(), "no [[auth.keys]] configured: made a signing key");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sealer = Arc::new(sealer(&dir, &*engine, &mut books, clock.now())?);
     let rim = rim(&config, engine, Arc::clone(&clock));
     let Started { handle, reader, thread: writer } = writer::start(rim, books)?;
     let published = reader.subscribe();
@@ -197,6 +204,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         issuer: config.auth.issuer,
         audience: config.auth.audience,
         timezone: config.reports.zone,
+        sealer,
         data_dir: dir.clone(),
         min_free_bytes: config.data.min_free_bytes,
         trusted_proxies: config.server.trusted_proxies,
@@ -226,6 +234,23 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         dir,
         history: config.data.history_retention,
     })
+}
+
+/// What signs this ledger's seals: with the directory's own key, which is made where there is none and noted in the
+/// ledger where it is another one than before.
+fn sealer(dir: &Path, engine: &dyn Engine, books: &mut Books, now: Time) -> anyhow::Result<Sealer> {
+    let fresh = || random_bytes().map_err(|error| std::io::Error::other(error.to_string()));
+    let seed = seal_key::load_or_make(dir, fresh)?;
+    let sealer = Sealer::new(seed.expose_secret(), books.meta.database, &seals::known(engine)?)?;
+    let mut group = Group::new(engine, books, now);
+    group.execute(Command::AdoptSealKey(sealer.public_key()))?;
+    let batch = group.finish()?;
+    if !batch.is_empty() {
+        engine.apply(&batch)?;
+        engine.sync()?;
+        tracing::info!(public_key = key_text(&sealer.public_key()), "seals are signed with a new key");
+    }
+    Ok(sealer)
 }
 
 /// What the writer needs from around it.

@@ -48,6 +48,7 @@ const RIM_WITHIN: &[&str] = &[
     "store/directory.rs",
     "store/memory.rs",
     "store/vault.rs",
+    "store/seal_key.rs",
     "ledger/writer.rs",
     "ingest/runner.rs",
     "ingest/runs.rs",

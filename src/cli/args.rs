@@ -120,4 +120,7 @@ pub struct VerifyOptions {
     /// The data directory; by default the configured one.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A seal that was kept, to compare with the ledger; as often as wanted.
+    #[arg(long, value_name = "FILE")]
+    pub seal: Vec<PathBuf>,
 }

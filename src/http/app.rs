@@ -15,6 +15,7 @@ use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::runner::Task;
 use crate::ledger::reader::Reader;
+use crate::ledger::seal::Sealer;
 use crate::ledger::writer::Handle;
 use crate::net::post::Poster;
 use crate::store::meta::StoreError;
@@ -49,6 +50,8 @@ pub struct App {
     pub audience: String,
     /// Where a day of a report begins and ends.
     pub timezone: TimeZone,
+    /// Signs checkpoints of the ledger.
+    pub sealer: Arc<Sealer>,
     pub data_dir: PathBuf,
     pub min_free_bytes: u64,
     pub trusted_proxies: Vec<IpNet>,

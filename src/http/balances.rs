@@ -80,9 +80,7 @@ pub async fn get(
     };
     let totals = sees_all.then(|| balances.totals());
     let totals = totals.map(|totals| totals.iter().map(|(at, sides)| TotalView::of(*at, sides)).collect());
-    let lines = balances.0.iter();
-    let data = lines.map(|((account, currency), sides)| BalanceView::of(account, *currency, sides)).collect();
-    Ok(HttpResponse::Ok().json(BalancesAnswer { seq: seq.0, data, totals }))
+    Ok(HttpResponse::Ok().json(BalancesAnswer { seq: seq.0, data: BalanceView::all(&balances), totals }))
 }
 
 /// The moment balances are wanted for; nothing named is now.

@@ -6,7 +6,10 @@ use super::orders::account_filter;
 use super::page::{self, Listed};
 use super::problem::Problem;
 use crate::domain::ids::Seq;
+use crate::domain::period::Mark;
+use crate::ledger::writer::Published;
 use crate::views::entry::EntryView;
+use crate::views::seal::SealView;
 use actix_web::web::{self, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -89,11 +92,14 @@ pub struct Head {
     pub seq: u64,
     /// The last entry's hash; for an empty ledger the hash that the first entry is chained to.
     pub hash: String,
-    /// A signed checkpoint; null as long as this ledger signs none.
-    pub seal: Option<String>,
+    /// The same, signed: kept elsewhere, it proves later whether the ledger up to here was rewritten.
+    pub seal: SealView,
 }
 
-/// The last entry's seq and hash.
+/// The last entry's seq and hash, also as a signed seal.
+///
+/// A head's seal holds no balances, so every token with the scope gets the same statement. `razao verify --seal` compares
+/// a kept one with the ledger.
 #[utoipa::path(
     get, path = "/v1/ledger/head", tag = "ledger",
     responses(
@@ -102,7 +108,8 @@ pub struct Head {
         (status = 403, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn head(_permit: Permit<LedgerRead>, app: Data<App>) -> HttpResponse {
-    let published = app.reader.published();
-    HttpResponse::Ok().json(Head { seq: published.seq.0, hash: published.hash.to_hex(), seal: None })
+pub async fn head(_permit: Permit<LedgerRead>, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let Published { seq, hash, .. } = app.reader.published();
+    let seal = app.sealer.head(Mark { seq, hash }, app.clock.now())?;
+    Ok(HttpResponse::Ok().json(Head { seq: seq.0, hash: hash.to_hex(), seal }))
 }

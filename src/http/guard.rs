@@ -3,7 +3,7 @@
 
 use super::app::App;
 use super::problem::Problem;
-use crate::auth::{Claims, Scope, verify};
+use crate::auth::{Accounts, Claims, Scope, verify};
 use crate::domain::ids::AccountId;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -55,6 +55,15 @@ pub struct Permit<S> {
 impl<S> Permit<S> {
     pub fn sees(&self, account: &AccountId) -> bool {
         self.claims.accounts.sees(account)
+    }
+
+    /// For what is said of the whole ledger: a token that sees only some accounts does not get in.
+    pub fn sees_all(&self) -> Result<(), Problem> {
+        if self.claims.accounts == Accounts::All {
+            return Ok(());
+        }
+        let detail = "this needs a token that sees all accounts (\"accounts\": [\"*\"])";
+        Err(Problem::new(403, "missing-accounts", "Forbidden", detail))
     }
 
     /// An account that the token sees; any other does not exist for it.

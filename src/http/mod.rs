@@ -17,6 +17,7 @@ pub mod limits;
 pub mod openapi;
 pub mod orders;
 pub mod page;
+pub mod periods;
 pub mod problem;
 pub mod receipts;
 pub mod reconciliations;

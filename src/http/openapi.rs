@@ -1,7 +1,7 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, periods, receipts,
     reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
@@ -22,6 +22,7 @@ use utoipa::{Modify, OpenApi};
         entries::list, entries::get, entries::head,
         events::list, stream::get, socket::get, tickets::post,
         balances::get, statement::get,
+        periods::close, periods::list, periods::get, periods::corrections,
         receipts::list, receipts::get, receipts::reprocess, reprocess::post,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,
@@ -40,6 +41,7 @@ use utoipa::{Modify, OpenApi};
         (name = "ledger", description = "The append-only, hash-chained entries. Scope ledger:read"),
         (name = "events", description = "One event per entry. Scope events:read"),
         (name = "balances", description = "Double-entry balances. Scope balances:read"),
+        (name = "periods", description = "Closed months, sealed. Scopes admin, balances:read; for tokens that see all accounts"),
         (name = "webhooks", description = "Events posted to your systems, by Standard Webhooks. Scopes webhooks:read, webhooks:write"),
         (name = "admin", description = "The daemon itself. Scope admin"),
     )

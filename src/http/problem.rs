@@ -5,6 +5,7 @@ use crate::domain::ids::IdError;
 use crate::ingest::desk::PollError;
 use crate::ingest::receive::Rejection;
 use crate::ledger::command::{Refusal, SubmitError};
+use crate::ledger::seal::SealError;
 use crate::store::meta::StoreError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -147,6 +148,12 @@ impl From<actix_web::error::BlockingError> for Problem {
     }
 }
 
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Problem {
+        Problem::internal(error)
+    }
+}
+
 impl From<IdError> for Problem {
     fn from(error: IdError) -> Problem {
         Problem::parameter(error.to_string())
@@ -190,6 +197,7 @@ impl From<Refusal> for Problem {
             Refusal::WebhookDisabled => Problem::new(409, "webhook-disabled", "Webhook disabled", detail),
             Refusal::CursorAhead(_) => Problem::new(409, "cursor-ahead", "Cursor ahead", detail),
             Refusal::TooMany { .. } => Problem::new(409, "too-many", "Too many", detail),
+            Refusal::PeriodNotOver { .. } => Problem::new(409, "period-not-over", "Period not over", detail),
             Refusal::BodyErased => Problem::new(409, "body-erased", "Body erased", detail),
             Refusal::NoWay(_) => Problem::new(409, "no-legal-way", "No legal way", detail),
             Refusal::KeyReused => {

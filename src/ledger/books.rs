@@ -1,6 +1,7 @@
 //! The writer's view of the ledger: head, balances, counters; and the group of changes it is putting together.
 
 use super::command::Fault;
+use super::periods::note_correction;
 use crate::domain::balance::Balances;
 use crate::domain::bridge::{Draft, Note};
 use crate::domain::chain;
@@ -10,6 +11,7 @@ use crate::domain::evidence::Origin;
 use crate::domain::ids::{AccountId, Seq};
 use crate::domain::money::Currency;
 use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::period::Closed;
 use crate::domain::posting::LedgerAccount;
 use crate::domain::receipt::Progress;
 use crate::domain::time::{OffsetTime, Time};
@@ -17,7 +19,7 @@ use crate::store::engine::{Batch, Engine, Overlay};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, Meta, StoreError};
 use crate::store::polls::{self, AccountRecord};
-use crate::store::{balances, orders, receipts, running};
+use crate::store::{balances, orders, periods, receipts, running};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the writer keeps in memory between groups.
@@ -27,6 +29,8 @@ pub struct Books {
     pub balances: Balances,
     pub queue: Queue,
     pub accounts: BTreeMap<AccountId, AccountRecord>,
+    /// Months that later entries may correct.
+    pub closed: Vec<Closed>,
 }
 
 /// How many receipts are where on their way.
@@ -66,7 +70,10 @@ impl Books {
         }
         queue.failed = receipts::given_up(engine).try_fold(0, |count, id| id.map(|_| count + 1))?;
         let accounts = polls::accounts(engine)?;
-        Ok(Some(Books { meta, balances: balances::load(engine)?, queue, accounts }))
+        let closed =
+            periods::latest_first(engine, None).map(|closing| closing.map(|closing| Closed::of(&closing)));
+        let closed = closed.collect::<Result<_, _>>()?;
+        Ok(Some(Books { meta, balances: balances::load(engine)?, queue, accounts, closed }))
     }
 }
 
@@ -93,6 +100,12 @@ impl<'a> Group<'a> {
         Overlay { below: self.engine, batch: &self.batch }
     }
 
+    /// The data without this group's changes: for scans that the group cannot change, and that must not be merged with it
+    /// in memory.
+    pub(super) fn below(&self) -> &dyn Engine {
+        self.engine
+    }
+
     /// A date of ours for evidence recorded now: after `newest` and after every other date of ours.
     pub fn stamp(&mut self, newest: Option<Time>) -> Time {
         let after = newest.map_or(Time(0), Time::next).max(self.books.meta.stamp.next());
@@ -117,6 +130,7 @@ impl<'a> Group<'a> {
                 running::put(&mut self.batch, ledger_account, entry.currency, entry.seq, &sides)?;
                 self.touched.insert((ledger_account.clone(), entry.currency));
             }
+            note_correction(&mut self.batch, &self.books.closed, &entry)?;
             let stored = StoredEntry { entry, order: Some(order.clone()), previous };
             entries::put(&mut self.batch, &stored)?;
         }

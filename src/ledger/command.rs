@@ -1,13 +1,16 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
+use super::periods::{ClosePeriod, ClosedBooks};
 use super::runs::{ForgetRun, NoteResult, StartRun};
 use super::webhooks::{Hooked, WebhookCommand};
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::Order;
+use crate::domain::period::Month;
 use crate::domain::receipt::{Attempt, Outcome};
+use crate::domain::seal::PublicKey;
 use crate::domain::state::State;
 use crate::domain::time::Time;
 use crate::schedule::cadence::Cadence;
@@ -39,6 +42,9 @@ pub enum Command {
     },
     ForgetRun(ForgetRun),
     Webhook(WebhookCommand),
+    ClosePeriod(Box<ClosePeriod>),
+    /// Seals are signed with this key from now on.
+    AdoptSealKey(PublicKey),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -185,6 +191,7 @@ pub enum Reply {
     Rescheduled(Option<OrderKey>),
     Claimed(Claim),
     Hooked(Box<Hooked>),
+    Closed(Box<ClosedBooks>),
 }
 
 /// What a registration added.
@@ -232,6 +239,8 @@ pub enum Refusal {
     CursorAhead(Seq),
     #[error("there are {most} {what}; no more are taken")]
     TooMany { what: &'static str, most: usize },
+    #[error("{month} is not over before {to}; close it after that")]
+    PeriodNotOver { month: Month, to: Time },
 }
 
 /// Why a command was not carried out at all.
@@ -277,6 +286,8 @@ impl Command {
             | Command::NoteResult(_)
             | Command::EndLane { .. } => 1024,
             Command::Webhook(command) => command.weight(),
+            Command::ClosePeriod(_) => 64 * 1024,
+            Command::AdoptSealKey(_) => 1024,
         }
     }
 }

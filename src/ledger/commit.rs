@@ -42,6 +42,8 @@ impl Group<'_> {
             Command::EndLane { run, account } => self.end_lane(run, &account),
             Command::ForgetRun(forget) => self.forget_run(&forget),
             Command::Webhook(command) => self.webhook(command),
+            Command::ClosePeriod(request) => self.close_period(*request),
+            Command::AdoptSealKey(key) => self.adopt_seal_key(key),
         }
     }
 

@@ -117,28 +117,12 @@ impl Reader {
 
     /// Balances at the end of a seq: one look per ledger account that anything was ever posted to.
     pub fn balances_as_of(&self, last: Seq) -> Result<Balances, StoreError> {
-        let published = self.published();
-        let mut balances = Balances::default();
-        for key @ (ledger_account, currency) in published.balances.0.keys() {
-            if let Some(sides) = running::at(self.engine(), ledger_account, *currency, last)? {
-                balances.0.insert(key.clone(), sides);
-            }
-        }
-        Ok(balances)
+        running::balances(self.engine(), self.published().balances.0.keys(), last)
     }
 
-    /// The last of the entries for whose time of recording `holds`, as it does up to some time and never after it: by
-    /// halving, because time of recording never goes back. 0 if it holds for none.
+    /// [`entries::last_recorded`] up to the head.
     pub fn last_recorded(&self, holds: impl Fn(Time) -> bool) -> Result<Seq, StoreError> {
-        let (mut low, mut high) = (0, self.head().0);
-        while low < high {
-            let middle = high - (high - low) / 2;
-            match entries::get(self.engine(), Seq(middle))? {
-                Some(stored) if holds(stored.entry.recorded_at) => low = middle,
-                Some(_) | None => high = middle - 1,
-            }
-        }
-        Ok(Seq(low))
+        entries::last_recorded(self.engine(), self.head(), holds)
     }
 
     pub fn order(&self, key: &OrderKey) -> Result<Option<Order>, StoreError> {

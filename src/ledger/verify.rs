@@ -1,6 +1,8 @@
 //! Replays everything and names the first difference: sequence, hash chain, legal steps, postings that sum to zero, and
 //! every stored projection rebuilt from entries and evidence and compared.
 
+use super::periods::closed_books;
+use super::seal::{self, Kept};
 use crate::domain::balance::Balances;
 use crate::domain::bridge::Ledgered;
 use crate::domain::chain::{self, Hash};
@@ -10,6 +12,7 @@ use crate::domain::fold::stand;
 use crate::domain::ids::{OrderKey, ReceiptId, Seq};
 use crate::domain::money::{Money, Total};
 use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::period::{Closed, Closing};
 use crate::domain::posting::{LedgerAccount, Purpose};
 use crate::domain::standing::OrderBalances;
 use crate::domain::state::{State, legal};
@@ -17,8 +20,9 @@ use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, polls, receipts, running};
-use std::collections::BTreeMap;
+use crate::store::{balances, evidence, orders, periods, polls, receipts, running};
+use crate::views::seal::{SealView, SealedBalance, ledger_id};
+use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Difference {
@@ -34,6 +38,8 @@ pub struct Verified {
     pub entries: u64,
     pub orders: u64,
     pub receipts: u64,
+    /// Closed months.
+    pub periods: u64,
     pub head: Hash,
 }
 
@@ -57,9 +63,32 @@ struct Replay {
     /// How many running balances the entries have led to.
     running: u64,
     orders: BTreeMap<OrderKey, Replayed>,
+    /// What is compared on the way, in the order in which it is passed.
+    checkpoints: VecDeque<Checkpoint>,
+    closings: Vec<Closing>,
+    /// How many corrections of closed months the entries have led to.
+    corrections: u64,
+}
+
+/// Where somebody wrote down how the ledger stood.
+struct Checkpoint {
+    seq: Seq,
+    hash: String,
+    balances: Option<Vec<SealedBalance>>,
+    /// Who says so.
+    named: String,
 }
 
 pub fn verify(engine: &dyn Engine, progress: Progress<'_>) -> Result<Verified, Difference> {
+    verify_with(engine, &[], progress)
+}
+
+/// [`verify`], and compares kept seals with the ledger.
+pub fn verify_with(
+    engine: &dyn Engine,
+    kept: &[Kept],
+    progress: Progress<'_>,
+) -> Result<Verified, Difference> {
     let meta = meta::get(engine)?.ok_or_else(|| found("the ledger's head is missing"))?;
     if meta.data_version != DATA_VERSION {
         return Err(found(format!(
@@ -67,20 +96,28 @@ pub fn verify(engine: &dyn Engine, progress: Progress<'_>) -> Result<Verified, D
             meta.data_version
         )));
     }
-    let replay = replay(engine, &meta, progress)?;
+    let replay = replay(engine, &meta, kept, progress)?;
     compare_balances(engine, &replay)?;
     count_running(engine, &replay)?;
+    count_corrections(engine, &replay)?;
     let orders = compare_orders(engine, &replay)?;
     compare_discrepancies(engine, &replay)?;
     let receipts = walk_receipts(engine, &meta)?;
-    Ok(Verified { entries: meta.seq.0, orders, receipts, head: replay.hash })
+    let periods = u64::try_from(replay.closings.len()).unwrap_or(u64::MAX);
+    Ok(Verified { entries: meta.seq.0, orders, receipts, periods, head: replay.hash })
 }
 
 fn found(what: impl Into<String>) -> Difference {
     Difference::Found(what.into())
 }
 
-fn replay(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<Replay, Difference> {
+fn replay(
+    engine: &dyn Engine,
+    meta: &Meta,
+    kept: &[Kept],
+    progress: Progress<'_>,
+) -> Result<Replay, Difference> {
+    let (closings, checkpoints) = expected(engine, meta, kept)?;
     let mut replay = Replay {
         seq: Seq(0),
         hash: Hash::genesis(),
@@ -88,11 +125,17 @@ fn replay(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<Re
         balances: Balances::default(),
         running: 0,
         orders: BTreeMap::new(),
+        checkpoints,
+        closings,
+        corrections: 0,
     };
+    replay.pass_checkpoints()?;
     for item in entries::range(engine, Seq(1), Seq(u64::MAX)) {
         let (seq, stored) = item?;
         replay.step(seq, &stored)?;
         replay.compare_running(engine, &stored.entry)?;
+        replay.compare_closings(engine, &stored.entry)?;
+        replay.pass_checkpoints()?;
         if seq.0.is_multiple_of(10_000) {
             progress(seq.0, meta.seq.0);
         }
@@ -104,7 +147,79 @@ fn replay(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<Re
     if replay.hash != meta.hash {
         return Err(found(format!("entry {}: the head holds another hash for it", meta.seq)));
     }
+    if let Some(Checkpoint { seq, named, .. }) = replay.checkpoints.front() {
+        return Err(found(format!(
+            "{named}: it was made at seq {seq}, the ledger ends at seq {}: its end was cut off",
+            meta.seq
+        )));
+    }
     Ok(replay)
+}
+
+/// The closed months, and what they and the kept seals say of the ledger.
+fn expected(
+    engine: &dyn Engine,
+    meta: &Meta,
+    kept: &[Kept],
+) -> Result<(Vec<Closing>, VecDeque<Checkpoint>), Difference> {
+    let mut checkpoints = Vec::new();
+    for Kept { name, seal } in kept {
+        let named = format!("seal {name}");
+        let own = ledger_id(&meta.database);
+        if seal.ledger != own {
+            return Err(found(format!("{named}: it is of ledger {}, this one is {own}", seal.ledger)));
+        }
+        checkpoints.extend(Checkpoint::all(&named, seal));
+    }
+    let mut closings = Vec::new();
+    for closing in periods::latest_first(engine, None) {
+        let month = closing?.month;
+        let Some(books) = closed_books(engine, month)? else { continue };
+        let (named, seal) = (format!("closing {month}"), books.seal(&meta.database));
+        if !seal::holds(&seal) {
+            return Err(found(format!("{named}: its signature does not fit what it says")));
+        }
+        checkpoints.extend(Checkpoint::all(&named, &seal));
+        closings.push(books.closing);
+    }
+    checkpoints.sort_by_key(|checkpoint| checkpoint.seq);
+    Ok((closings, checkpoints.into()))
+}
+
+impl Checkpoint {
+    /// What a seal says: of its head, and of the end of its month.
+    fn all(named: &str, seal: &SealView) -> Vec<Checkpoint> {
+        let mut all = Vec::new();
+        if let Some(period) = &seal.period {
+            all.push(Checkpoint {
+                seq: Seq(period.end_seq),
+                hash: period.end_hash.clone(),
+                balances: Some(period.end_balances.clone()),
+                named: named.to_owned(),
+            });
+        }
+        let (seq, hash, balances) = (Seq(seal.seq), seal.hash.clone(), seal.balances.clone());
+        all.push(Checkpoint { seq, hash, balances, named: named.to_owned() });
+        all
+    }
+
+    /// In what it differs from the ledger at its seq.
+    fn differs(&self, hash: &Hash, balances: &Balances) -> Option<String> {
+        let Checkpoint { seq, named, .. } = self;
+        if self.hash != hash.to_hex() {
+            return Some(format!(
+                "{named}: entry {seq} has hash {hash} here and {} there: the ledger was rewritten",
+                self.hash
+            ));
+        }
+        let (said, here) = (self.balances.as_ref()?, SealedBalance::all(balances));
+        let other = |line: &&SealedBalance| !here.contains(line);
+        let line = said.iter().find(other).or_else(|| here.iter().find(|line| !said.contains(line)))?;
+        Some(format!(
+            "{named}: balance {} in {} as of seq {seq} is not the sum of its entries",
+            line.ledger_account, line.currency
+        ))
+    }
 }
 
 impl Replay {
@@ -151,6 +266,35 @@ impl Replay {
                 )));
             }
             self.running += 1;
+        }
+        Ok(())
+    }
+
+    /// Compares what was written down of the ledger at this seq.
+    fn pass_checkpoints(&mut self) -> Result<(), Difference> {
+        while self.checkpoints.front().is_some_and(|next| next.seq == self.seq) {
+            let checkpoint = self.checkpoints.pop_front();
+            let differs = checkpoint.and_then(|told| told.differs(&self.hash, &self.balances));
+            if let Some(what) = differs {
+                return Err(found(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which side of a closed month's end an entry stands on, and whether it is listed as a correction if it is one.
+    fn compare_closings(&mut self, engine: &dyn Engine, entry: &Entry) -> Result<(), Difference> {
+        for closing in &self.closings {
+            let wrong = |what: &str| found(format!("closing {}: entry {} {what}", closing.month, entry.seq));
+            if (entry.recorded_at < closing.to) != (entry.seq <= closing.end.seq) {
+                return Err(wrong("was recorded on the other side of the month's end"));
+            }
+            if entry.seq > closing.close.seq && Closed::of(closing).holds(entry.occurred_at.at) {
+                if !periods::is_correction(engine, closing.month, entry.seq)? {
+                    return Err(wrong("corrects it, and is not listed as a correction"));
+                }
+                self.corrections += 1;
+            }
         }
         Ok(())
     }
@@ -269,6 +413,18 @@ fn count_running(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference>
         return Ok(());
     }
     Err(found(format!("{stored} running balances are stored, the entries lead to {}", replay.running)))
+}
+
+/// Every correction of a closed month has been found in its list; none may stand beside them.
+fn count_corrections(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference> {
+    let listed = periods::count_corrections(engine)?;
+    if listed == replay.corrections {
+        return Ok(());
+    }
+    Err(found(format!(
+        "{listed} corrections of closed months are listed, the entries lead to {}",
+        replay.corrections
+    )))
 }
 
 fn compare_orders(engine: &dyn Engine, replay: &Replay) -> Result<u64, Difference> {

@@ -10,14 +10,19 @@ use crate::domain::posting::LedgerAccount;
 use bincode::{Decode, Encode};
 
 #[derive(Encode, Decode)]
-struct Stored {
-    ledger_account: LedgerAccount,
-    currency: Currency,
-    sides: Sides,
+pub(super) struct Stored {
+    pub(super) ledger_account: LedgerAccount,
+    pub(super) currency: Currency,
+    pub(super) sides: Sides,
 }
 
 pub fn load(read: &dyn Read) -> Result<Balances, StoreError> {
-    let (from, to) = prefix(&[keys::BALANCE]);
+    load_below(read, &[keys::BALANCE])
+}
+
+/// The balances whose keys begin with `begin`.
+pub(super) fn load_below(read: &dyn Read, begin: &[u8]) -> Result<Balances, StoreError> {
+    let (from, to) = prefix(begin);
     let mut balances = Balances::default();
     for pair in read.scan(from, to, Direction::Up) {
         let (key, value) = pair?;

@@ -7,6 +7,7 @@ use super::meta::{StoreError, one, store};
 use crate::domain::entry::Entry;
 use crate::domain::ids::Seq;
 use crate::domain::order::Order;
+use crate::domain::time::Time;
 use bincode::{Decode, Encode};
 use std::ops::Bound;
 
@@ -26,6 +27,20 @@ pub fn get(read: &dyn Read, seq: Seq) -> Result<Option<StoredEntry>, StoreError>
 
 pub fn put(batch: &mut Batch, stored: &StoredEntry) -> Result<(), StoreError> {
     store(batch, keys::entry(stored.entry.seq), stored)
+}
+
+/// The last of the entries up to `head` for whose time of recording `holds`, as it does up to some time and never after
+/// it: by halving, because time of recording never goes back. 0 if it holds for none.
+pub fn last_recorded(read: &dyn Read, head: Seq, holds: impl Fn(Time) -> bool) -> Result<Seq, StoreError> {
+    let (mut low, mut high) = (0, head.0);
+    while low < high {
+        let middle = high - (high - low) / 2;
+        match get(read, Seq(middle))? {
+            Some(stored) if holds(stored.entry.recorded_at) => low = middle,
+            Some(_) | None => high = middle - 1,
+        }
+    }
+    Ok(Seq(low))
 }
 
 /// Entries from `from` to `to`, both inclusive, oldest first, with the seq their key claims.

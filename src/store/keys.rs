@@ -32,11 +32,16 @@
 //! | `G` | webhook, seq, notice | delivery without its answers | attempts, resends, retention |
 //! | `H` | webhook, seq, notice, attempt | the beginning of an answer: can be erased | attempts, retention |
 //! | `J` | webhook, seq, notice | the body of an event that no entry has | alerts, tests, retention |
+//! | `c` | `h`, month | closing of a month | closings |
+//! | `c` | `b`, month, moment, ledger account, currency | debits and credits at its moment | closings |
+//! | `c` | `x`, month, seq | nothing: that entry corrects a closed month | entries |
+//! | `s` | | the public keys that seals were signed with | another key than before |
 
 use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq};
 use crate::domain::money::Currency;
+use crate::domain::period::{Moment, Month};
 use crate::domain::posting::LedgerAccount;
 use crate::domain::time::Time;
 use crate::domain::webhook::{DeliveryId, WebhookId};
@@ -67,6 +72,8 @@ pub const COURSE: u8 = b'Z';
 pub const DELIVERY: u8 = b'G';
 pub const ANSWER: u8 = b'H';
 pub const NOTICE: u8 = b'J';
+pub const PERIOD: u8 = b'c';
+pub const SEAL_KEYS: &[u8] = b"s";
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -282,6 +289,54 @@ pub fn notice(id: DeliveryId) -> Vec<u8> {
     placed(NOTICE, id)
 }
 
+/// All closings begin with this.
+pub fn closings() -> Vec<u8> {
+    vec![PERIOD, b'h']
+}
+
+pub fn closing(month: Month) -> Vec<u8> {
+    [closings().as_slice(), &month.key()].concat()
+}
+
+/// All balances of one moment of a closing begin with this.
+pub fn closed_balances(month: Month, moment: Moment) -> Vec<u8> {
+    let moment = match moment {
+        Moment::End => b'e',
+        Moment::Close => b'h',
+    };
+    [&[PERIOD, b'b'], month.key().as_slice(), &[moment]].concat()
+}
+
+pub fn closed_balance(
+    month: Month,
+    moment: Moment,
+    ledger_account: &LedgerAccount,
+    currency: Currency,
+) -> Vec<u8> {
+    let mut key = closed_balances(month, moment);
+    key.extend(ledger_account.to_string().bytes().chain([0]).chain(currency.code().bytes()));
+    key
+}
+
+/// All corrections of every month begin with this.
+pub fn corrections() -> Vec<u8> {
+    vec![PERIOD, b'x']
+}
+
+/// All corrections of one month begin with this; then comes the seq.
+pub fn corrections_of(month: Month) -> Vec<u8> {
+    [corrections().as_slice(), &month.key()].concat()
+}
+
+pub fn correction(month: Month, seq: Seq) -> Vec<u8> {
+    [corrections_of(month).as_slice(), &seq.0.to_be_bytes()].concat()
+}
+
+/// The seq that a correction's key ends with.
+pub fn seq_of_correction(key: &[u8]) -> Option<Seq> {
+    key.last_chunk().map(|bytes| Seq(u64::from_be_bytes(*bytes)))
+}
+
 /// The webhook that a key of one begins with.
 pub fn webhook_of(key: &[u8]) -> Option<WebhookId> {
     key.get(1..17).and_then(|bytes| bytes.try_into().ok()).map(WebhookId)
@@ -327,6 +382,8 @@ pub fn describe(key: &[u8]) -> String {
         Some(DELIVERY) => format!("a delivery of webhook {}", webhook()),
         Some(ANSWER) => format!("an answer to webhook {}", webhook()),
         Some(NOTICE) => format!("a notice of webhook {}", webhook()),
+        Some(PERIOD) => "a closed period".to_owned(),
+        Some(b's') => "the keys of seals".to_owned(),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

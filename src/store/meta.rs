@@ -18,7 +18,7 @@ pub struct Meta {
     pub database: [u8; 16],
     pub seq: Seq,
     pub hash: Hash,
-    /// When the last entry was recorded; time of recording never goes back.
+    /// When the last entry was recorded, or the last month closed; time of recording never goes back.
     pub recorded_at: Time,
     /// The last date of ours; they never go back or repeat.
     pub stamp: Time,

@@ -4,7 +4,7 @@ use super::codec;
 use super::engine::{Batch, Direction, Read, prefix};
 use super::keys;
 use super::meta::{StoreError, one, store};
-use crate::domain::balance::Sides;
+use crate::domain::balance::{Balances, Sides};
 use crate::domain::ids::Seq;
 use crate::domain::money::Currency;
 use crate::domain::posting::LedgerAccount;
@@ -46,6 +46,21 @@ pub fn at(
         }
         None => Ok(None),
     }
+}
+
+/// What each of these ledger accounts held at the end of `seq`; those that nothing had been posted to are left out.
+pub fn balances<'a>(
+    read: &dyn Read,
+    of: impl Iterator<Item = &'a (LedgerAccount, Currency)>,
+    seq: Seq,
+) -> Result<Balances, StoreError> {
+    let mut balances = Balances::default();
+    for key @ (ledger_account, currency) in of {
+        if let Some(sides) = at(read, ledger_account, *currency, seq)? {
+            balances.0.insert(key.clone(), sides);
+        }
+    }
+    Ok(balances)
 }
 
 /// The entries that moved a ledger account, from `from` to `to`, both inclusive, oldest first, with what each left.

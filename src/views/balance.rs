@@ -1,6 +1,6 @@
 //! Balances as the API shows them.
 
-use crate::domain::balance::Sides;
+use crate::domain::balance::{Balances, Sides};
 use crate::domain::money::Currency;
 use crate::domain::posting::LedgerAccount;
 use serde::Serialize;
@@ -49,6 +49,11 @@ impl TotalView {
 }
 
 impl BalanceView {
+    pub fn all(balances: &Balances) -> Vec<BalanceView> {
+        let lines = balances.0.iter();
+        lines.map(|((account, currency), sides)| BalanceView::of(account, *currency, sides)).collect()
+    }
+
     pub fn of(ledger_account: &LedgerAccount, currency: Currency, sides: &Sides) -> BalanceView {
         BalanceView {
             ledger_account: ledger_account.to_string(),
