@@ -88,6 +88,7 @@ impl Sealer {
         at_end: &Balances,
         at_close: &Balances,
     ) -> Result<(), SealError> {
+        closing.signed = self.unsigned();
         let seal = SealView::of_closing(&self.ledger, closing, at_end, at_close);
         closing.signed.signature = self.sign(&seal)?;
         Ok(())

@@ -86,7 +86,8 @@ async fn verify_passes_on_what_the_daemon_wrote() {
     assert!(both(&output).contains(&head["seq"].to_string()), "it says how far it went: {}", both(&output));
     // It changed nothing: the daemon goes on where it was.
     daemon.restart();
-    assert_eq!(daemon.client().get("/v1/ledger/head").await.ok(), head);
+    let now = daemon.client().get("/v1/ledger/head").await.ok();
+    assert_eq!((&now["seq"], &now["hash"]), (&head["seq"], &head["hash"]));
 }
 
 #[tokio::test]

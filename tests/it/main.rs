@@ -33,6 +33,7 @@ mod listen;
 mod lists;
 mod lives;
 mod orders;
+mod periods;
 mod poller;
 mod polls;
 mod receipts;

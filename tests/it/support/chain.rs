@@ -32,8 +32,8 @@ pub fn hash_of(entry: &Value) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// RFC 8785 for what entries hold: strings, one integer, no floats, ASCII keys.
-fn canonical(value: &Value) -> String {
+/// RFC 8785 for what entries and seals hold: strings, whole numbers, no floats, ASCII keys.
+pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
@@ -43,7 +43,7 @@ fn canonical(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
         Value::String(text) => quoted(text),
         Value::Number(number) => {
-            assert!(number.is_u64(), "{number} in an entry: seq is the only number");
+            assert!(number.is_u64(), "{number}: seqs are the only numbers");
             number.to_string()
         }
         Value::Null | Value::Bool(_) => value.to_string(),
