@@ -7,6 +7,7 @@ mod check_config;
 mod connect;
 mod demo;
 mod import;
+mod kept;
 mod listen;
 mod sandbox;
 mod serve;

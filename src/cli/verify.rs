@@ -1,15 +1,12 @@
 //! Replays the whole ledger, and names the first difference.
 
 use super::args::VerifyOptions;
+use super::kept::{self, Unkept};
 use super::{End, say, usage};
 use crate::config;
 use crate::daemon;
-use crate::ledger::seal::{self, Kept, Sealer, Signer};
 use crate::ledger::verify::{Difference, Verified, verify_with};
-use crate::store::engine::Engine;
-use crate::store::{seal_key, seals};
-use secrecy::ExposeSecret;
-use std::fs;
+use crate::store::seals;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,9 +19,10 @@ pub fn run(path: &Path, options: &VerifyOptions) -> End {
     if !dir.join("db").is_dir() {
         return usage(format!("there is no ledger in {}; name its directory with --data", dir.display()));
     }
-    let kept = match options.seal.iter().map(|path| kept(path)).collect::<Result<Vec<_>, End>>() {
+    let kept = match kept::read(&options.seal) {
         Ok(kept) => kept,
-        Err(end) => return end,
+        Err(Unkept::Gone(what)) => return usage(what),
+        Err(Unkept::Unfit(what)) => return failed(&what),
     };
     let (engine, _books) = match daemon::open(&dir) {
         Ok(opened) => opened,
@@ -37,10 +35,9 @@ pub fn run(path: &Path, options: &VerifyOptions) -> End {
     match verify_with(&*engine, &kept, &mut show) {
         Ok(verified) => {
             report(&verified, begun);
-            match signers(&dir, &*engine, &kept) {
-                Ok(()) => End::Success,
-                Err(error) => usage(error),
-            }
+            let known = seals::known(&*engine).map_err(anyhow::Error::from);
+            let told = known.and_then(|known| kept::say_signers(&dir, &kept, &known));
+            told.map_or_else(usage, |()| End::Success)
         }
         Err(difference @ (Difference::Found(_) | Difference::Store(_))) => failed(&difference.to_string()),
     }
@@ -51,34 +48,6 @@ fn directory(path: &Path, options: &VerifyOptions) -> anyhow::Result<PathBuf> {
         Some(dir) => Ok(dir.clone()),
         None => Ok(config::load(path)?.data.dir),
     }
-}
-
-/// A kept seal whose signature fits what it says.
-fn kept(path: &Path) -> Result<Kept, End> {
-    let name = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| usage(format!("the seal {name} cannot be read: {error}")))?;
-    let seal = seal::read(&bytes).map_err(|error| failed(&format!("seal {name}: {error}")))?;
-    Ok(Kept { name, seal })
-}
-
-/// Says of each seal, which the ledger bears out, whose key signed it.
-fn signers(dir: &Path, engine: &dyn Engine, kept: &[Kept]) -> anyhow::Result<()> {
-    let known = seals::known(engine)?;
-    let seed = seal_key::load(dir)?;
-    let present = seed.map(|seed| Sealer::new(seed.expose_secret(), [0; 16], &[])).transpose()?;
-    let present = present.map(|sealer| sealer.public_key());
-    for Kept { name, seal } in kept {
-        let by = match seal::signer(seal, present, &known) {
-            Signer::Present => "the key that this directory signs with now",
-            Signer::Earlier => "a key that this ledger signed with earlier",
-            Signer::Unknown => "a key that this directory does not know",
-        };
-        say(format_args!(
-            "ok: seal {name} of ledger {} holds at seq {}; signed at {} by {by}",
-            seal.ledger, seal.seq, seal.time
-        ));
-    }
-    Ok(())
 }
 
 fn failed(what: &str) -> End {

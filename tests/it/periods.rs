@@ -41,6 +41,19 @@ fn verify(place: &Place, seals: &[&PathBuf]) -> (Option<i32>, String) {
     (output.status.code(), both(&output))
 }
 
+/// The commands that schema/seal.md gives, word for word.
+fn assert_documented_commands_verify(place: &Place, seal: &Value) {
+    if ["jq", "openssl", "base64"].map(tool).iter().any(Option::is_none) {
+        return;
+    }
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/seal.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let commands = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    keep(place, "seal.json", seal);
+    let output = run(Command::new("sh").args(["-ec", commands]).current_dir(place.file("")));
+    assert!(both(&output).contains("Signature Verified Successfully"), "{}", both(&output));
+}
+
 /// A seal's signature by openssl alone, over text that is put together here.
 fn assert_openssl_verifies(place: &Place, seal: &Value) {
     let Some(openssl) = tool("openssl") else { return };
@@ -106,6 +119,7 @@ async fn a_month_is_closed_once_and_its_seal_can_be_checked_by_anybody() {
     };
     assert_eq!(lines(&seal["balances"]), lines(&then["data"]));
     assert_openssl_verifies(daemon.place(), seal);
+    assert_documented_commands_verify(daemon.place(), seal);
     let head = client.get("/v1/ledger/head").await.ok();
     let seal = &head["seal"];
     assert_eq!((&seal["seq"], &seal["hash"]), (&head["seq"], &head["hash"]));

@@ -2,13 +2,15 @@
 //! whatever was altered, and a kept seal shows a ledger that was rewritten from end to end.
 
 use crate::books::{Ledger, cents, key, lives_of, newborn, register, seen};
+use crate::fold::dice::Dice;
 use jiff::tz::TimeZone;
 use razao::domain::balance::Balances;
 use razao::domain::chain::Hash;
 use razao::domain::ids::Seq;
-use razao::domain::period::{Mark, Moment, Month};
+use razao::domain::period::{Closed, Closing, Mark, Moment, Month};
 use razao::domain::state::Word;
 use razao::domain::time::Time;
+use razao::ledger::books::{Books, Group};
 use razao::ledger::command::{Command, Refusal, Reply, SubmitError};
 use razao::ledger::periods::{ClosePeriod, ClosedBooks};
 use razao::ledger::seal::{self, Kept, Sealer};
@@ -16,7 +18,7 @@ use razao::ledger::verify::{verify, verify_with};
 use razao::store::engine::{Batch, Engine};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, Meta};
-use razao::store::{keys, periods};
+use razao::store::{entries, keys, periods};
 use razao::views::seal::SealView;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -287,4 +289,67 @@ fn a_seal_of_the_empty_ledger_holds_for_ever() {
     let empty = Mark { seq: Seq(0), hash: Hash::genesis() };
     let seal = sealer(1).head(empty, time("2026-10-01T00:00:00Z")).unwrap();
     check(&*engine, &kept(seal)).unwrap();
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// News of one of some orders, dated within half a year.
+fn dated(dice: &mut Dice) -> Command {
+    let reference = format!("PED-{}", dice.below(40));
+    let word = *dice.pick(&[Word::Paid, Word::Completed, Word::Refunded, Word::Chargeback]);
+    let at = time("2026-01-01T00:00:00Z").0 + DAY * i64::try_from(dice.below(180)).unwrap();
+    seen(&reference, Some(word), Some(5_000), None, at)
+}
+
+/// What a closing's list of corrections must be, by looking at every entry.
+fn by_hand(engine: &dyn Engine, closing: &Closing) -> Vec<Seq> {
+    let all = entries::range(engine, Seq(1), Seq(u64::MAX)).map(|item| item.unwrap().1.entry);
+    let later = all.filter(|entry| entry.seq > closing.close.seq);
+    later.filter(|entry| Closed::of(closing).holds(entry.occurred_at.at)).map(|entry| entry.seq).collect()
+}
+
+/// Half a year in groups of commands, some of which the power takes away before they were acknowledged.
+#[test]
+fn closings_among_random_entries_and_power_cuts() {
+    let (mut closed, mut corrected, mut cuts) = (0, 0, 0);
+    for seed in 1..=20 {
+        let mut dice = Dice(seed);
+        let mut engine = newborn();
+        let mut now = time("2026-01-20T00:00:00Z");
+        let (mut closings, mut seals): (Vec<Closing>, Vec<Kept>) = (Vec::new(), Vec::new());
+        for _ in 0..80 {
+            now = Time(now.0 + i64::try_from(dice.below(5)).unwrap() * DAY);
+            let mut books = Books::load(&*engine).unwrap().unwrap();
+            let mut group = Group::new(&*engine, &mut books, now);
+            let news = |group: &mut Group<'_>, dice: &mut Dice| {
+                (0..dice.below(5)).for_each(|_| drop(group.execute(dated(dice)).unwrap()));
+            };
+            news(&mut group, &mut dice);
+            let month = format!("2026-0{}", 1 + dice.below(6));
+            let reply = dice.happens(300).then(|| group.execute(closing(&month)));
+            news(&mut group, &mut dice);
+            engine.apply(&group.finish().unwrap()).unwrap();
+            if dice.happens(200) {
+                engine = Arc::new(engine.after_power_cut());
+                cuts += 1;
+                continue;
+            }
+            engine.sync().unwrap();
+            let Some(Ok(Reply::Closed(books))) = reply else { continue };
+            match closings.iter().find(|before| before.month == books.closing.month) {
+                Some(before) => assert_eq!((before, books.news), (&books.closing, false), "seed {seed}"),
+                None => closings.push(books.closing.clone()),
+            }
+            seals.extend(kept(books.seal(&DATABASE)));
+        }
+        check(&*engine, &seals).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        for closing in &closings {
+            let listed = periods::corrections(&*engine, closing.month, Seq(0));
+            let listed: Vec<Seq> = listed.map(Result::unwrap).collect();
+            assert_eq!(listed, by_hand(&*engine, closing), "seed {seed}, {}", closing.month);
+            corrected += listed.len();
+        }
+        closed += closings.len();
+    }
+    assert!(closed > 40 && corrected > 100 && cuts > 100, "{closed}, {corrected}, {cuts}");
 }
