@@ -12,7 +12,7 @@ use crate::domain::fold::stand;
 use crate::domain::ids::{OrderKey, ReceiptId, Seq};
 use crate::domain::money::{Money, Total};
 use crate::domain::order::{OpenDiscrepancy, Order};
-use crate::domain::period::{Closed, Closing};
+use crate::domain::period::{Closed, Closing, Month};
 use crate::domain::posting::{LedgerAccount, Purpose};
 use crate::domain::standing::OrderBalances;
 use crate::domain::state::{State, legal};
@@ -100,6 +100,7 @@ pub fn verify_with(
     compare_balances(engine, &replay)?;
     count_running(engine, &replay)?;
     count_corrections(engine, &replay)?;
+    compare_kept_closings(engine, &meta, kept)?;
     let orders = compare_orders(engine, &replay)?;
     compare_discrepancies(engine, &replay)?;
     let receipts = walk_receipts(engine, &meta)?;
@@ -413,6 +414,22 @@ fn count_running(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference>
         return Ok(());
     }
     Err(found(format!("{stored} running balances are stored, the entries lead to {}", replay.running)))
+}
+
+/// The closing that a kept seal is of stands as it was sealed: whoever draws the line anew moves corrections across it.
+fn compare_kept_closings(engine: &dyn Engine, meta: &Meta, kept: &[Kept]) -> Result<(), Difference> {
+    for Kept { name, seal } in kept {
+        let Some(period) = &seal.period else { continue };
+        let books =
+            Month::parse(&period.month).map(|month| closed_books(engine, month)).transpose()?.flatten();
+        let what = match books {
+            None => "is missing",
+            Some(books) if books.seal(&meta.database) != *seal => "is another one here",
+            Some(_) => continue,
+        };
+        return Err(found(format!("seal {name}: the closing of {} {what}", period.month)));
+    }
+    Ok(())
 }
 
 /// Every correction of a closed month has been found in its list; none may stand beside them.

@@ -283,6 +283,27 @@ fn a_seal_of_another_ledger_and_one_with_other_balances_are_refused() {
 }
 
 #[test]
+fn a_closing_that_was_taken_away_or_made_again_is_shown_by_its_kept_seal() {
+    let (engine, ledger, closed) = closed_october();
+    ledger.stop();
+    let seal = kept(closed.seal(&DATABASE));
+    let mut batch = Batch::default();
+    batch.delete(keys::closing(month("2026-10")));
+    engine.apply(&batch).unwrap();
+    let failed = check(&*engine, &seal).unwrap_err();
+    assert!(failed.contains("the closing of 2026-10 is missing"), "{failed}");
+    // Closed again after a late sale, which is no correction any more.
+    let ledger = Ledger::start(Arc::clone(&engine) as Arc<dyn Engine>);
+    set(&ledger, "2026-11-20T00:00:00Z");
+    drop(ledger.then(sale("LATE-1", "2026-10-31T22:00:00Z")));
+    close(&ledger, "2026-10");
+    ledger.stop();
+    check(&*engine, &[]).unwrap();
+    let failed = check(&*engine, &seal).unwrap_err();
+    assert!(failed.contains("the closing of 2026-10 is another one here"), "{failed}");
+}
+
+#[test]
 fn a_seal_of_the_empty_ledger_holds_for_ever() {
     let (engine, ledger, _) = closed_october();
     ledger.stop();
