@@ -196,23 +196,45 @@ pub async fn delete(
 
 /// Makes a new signing secret, shown this once. For 24 hours the old one signs too: the signature header carries both.
 #[utoipa::path(
-    post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", params(("id" = String, Path)),
+    post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks",
+    params(
+        ("id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters; for 24 hours the same request rotates nothing again and is answered the same, secret included, with `Idempotency-Replayed: true`"),
+    ),
     responses(
         (status = 200, body = WebhookWithSecret),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "idempotency-in-progress or idempotency-key-reused"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn rotate(
     permit: Permit<WebhooksWrite>,
+    request: HttpRequest,
     app: Data<App>,
     path: Path<String>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let bytes = body::limited(payload, body::BODY_BYTES_MAX).await?;
     let id = find(&permit, &app, &path).await?.webhook.id;
-    let hooked = submit(&app, WebhookCommand::Rotate { id, secret: new_secret()? }).await?;
-    Ok(HttpResponse::Ok().json(with_secret(&app, &hooked)))
+    let (app, permit) = (&app, &permit);
+    idempotency::once(app, &permit.claims, &request, &bytes, async |nonce| {
+        let before = find(permit, app, &path).await?;
+        // A request that was cut off after it had rotated is repeated under the same nonce.
+        let rotated = before.keyring.secret.0.starts_with(&nonce.0);
+        let hooked = if rotated {
+            before
+        } else {
+            submit(app, WebhookCommand::Rotate { id, secret: secret_named(nonce)? }).await?
+        };
+        Ok(Made::json(StatusCode::OK, &with_secret(app, &hooked)))
+    })
+    .await
 }
 
 /// Sends a `webhook.test` event, whatever the webhook's `events` are; answers its delivery.
@@ -345,6 +367,11 @@ async fn check_target(app: &App, target: &str) -> Result<(), Problem> {
 
 fn new_secret() -> Result<Private, Problem> {
     Ok(Private(drawn::<{ sign::SECRET_BYTES }>()?.to_vec()))
+}
+
+/// A new secret that shows which request made it, to whoever has both.
+fn secret_named(nonce: Nonce) -> Result<Private, Problem> {
+    Ok(Private([nonce.0.as_slice(), &new_secret()?.0].concat()))
 }
 
 fn drawn<const N: usize>() -> Result<[u8; N], Problem> {

@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: the same request twice is carried out once.
 
-use crate::support::hooks::SOON;
+use crate::support::hooks::{Hooked, SOON};
 use crate::support::shop::Shop;
 use crate::support::{ACCOUNT, ANY, Bank, Client, Daemon, Reply, Setup, until};
 use serde_json::{Value, json};
@@ -146,4 +146,25 @@ async fn a_webhook_is_made_once_and_its_secret_is_the_same() {
     keyed(&daemon.client(), "/v1/webhooks", "k-1", &json!({"target": shop.url(), "events": ["order.paid"]}))
         .await
         .problem(409, ANY);
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_once_however_often_it_is_asked_for() {
+    let mut hooked = Hooked::open().await;
+    let path = format!("{}/rotate", hooked.path());
+    let first = keyed(&hooked.client(), &path, "k-1", &json!({})).await;
+    let rotated = first.is(200);
+    assert_ne!(rotated["secret"], json!(hooked.secret));
+    hooked.daemon.kill_9();
+    hooked.daemon.restart();
+    let again = keyed(&hooked.client(), &path, "k-1", &json!({})).await;
+    assert_eq!((again.status, &again.body, replayed(&again)), (200, &first.body, true));
+    // The old one still signs: with another rotation it would be the new one's turn to lapse.
+    hooked.client().register("PED-1", "1.00").await;
+    let came = until("the event", async || hooked.shop.confirmed().into_iter().next()).await;
+    assert!(came.is_signed_with(&hooked.secret) && came.is_signed_with(rotated["secret"].as_str().unwrap()));
+    keyed(&hooked.client(), &path, "k-1", &json!({"x": 1})).await.problem(409, "idempotency-key-reused");
+    let other = keyed(&hooked.client(), &path, "k-2", &json!({})).await.is(200);
+    assert_ne!(other["secret"], rotated["secret"]);
+    hooked.client().post(&path, &json!({})).await.is(200);
 }
