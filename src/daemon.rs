@@ -20,10 +20,10 @@ use crate::http::tickets::Tickets;
 use crate::http::tls;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
+use crate::ingest::caller::{Caller, KeepSessions};
 use crate::ingest::desk::Desk;
 use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Task};
-use crate::ingest::session::Sessions;
 use crate::ledger::books::{Books, Group};
 use crate::ledger::command::Command;
 use crate::ledger::reader::Reader;
@@ -158,7 +158,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let resolver = &config.resolver;
     let desk = Desk {
         accounts: accounts.clone(),
-        calls: Box::new(Client::new(resolver.timeout)?),
+        caller: caller(&accounts, Client::new(resolver.timeout)?, &dir, &clock),
         clock: Arc::clone(&clock),
         handle: handle.clone(),
         reader: reader.clone(),
@@ -168,15 +168,6 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
             max_pause: resolver.max_pause,
             give_up_after: resolver.give_up_after,
             per_account: usize::try_from(resolver.per_account)?,
-        },
-        sessions: Mutex::new(Sessions::restored(&accounts, vault::load(&dir), clock.now())),
-        keep_sessions: {
-            let dir = dir.clone();
-            Box::new(move |kept| {
-                if let Err(error) = vault::save(&dir, kept) {
-                    tracing::warn!(%error, "a renewed session could not be kept; it is renewed again after a restart");
-                }
-            })
         },
         stamped: Mutex::default(),
         dated_after_answer: Fault::DatedAfterAnswer.is_on(),
@@ -301,6 +292,18 @@ fn with_faults(account: Account) -> Account {
         return Account { provider, ..account };
     }
     account
+}
+
+/// What asks the providers; renewed sessions stand in a file of their own.
+fn caller(accounts: &Accounts, client: Client, dir: &Path, clock: &Arc<dyn Clock>) -> Caller {
+    let kept = vault::load(dir);
+    let dir = dir.to_owned();
+    let keep: KeepSessions = Box::new(move |kept| {
+        if let Err(error) = vault::save(&dir, kept) {
+            tracing::warn!(%error, "a renewed session could not be kept; it is renewed again after a restart");
+        }
+    });
+    Caller::new(Box::new(client), Arc::clone(clock), accounts, kept, keep)
 }
 
 type Listeners = (Vec<(TcpListener, Serves)>, SocketAddr, Option<SocketAddr>);

@@ -28,7 +28,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Register existing orders in bulk from a CSV file; also while the daemon runs, and as often as wanted.
     Import(ImportOptions),
-    /// Say which callback URL to enter where at an account's provider. The URL holds the account's callback key.
+    /// Say which callback URL to enter where at an account's provider, or register it there where the provider has an
+    /// API for it, and compare what it delivered. The URL holds the account's callback key.
     Connect(ConnectOptions),
     /// Follow a running daemon's events, one per line, and resume after any cut; forward them, signed, if wanted.
     Listen(ListenOptions),

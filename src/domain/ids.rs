@@ -38,6 +38,10 @@ pub struct ProviderRef(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Token(String);
 
+/// The provider's own name of one piece of news.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct EventId(String);
+
 /// The position of an entry in the ledger, gapless from 1; 0 is the empty ledger's head.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Seq(pub u64);
@@ -111,6 +115,12 @@ impl Token {
     }
 }
 
+impl EventId {
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        bounded(text, "event id", REFERENCE_CHARS_MAX).map(EventId)
+    }
+}
+
 macro_rules! text_id {
     ($($name:ident),*) => {$(
         impl $name {
@@ -130,7 +140,7 @@ macro_rules! text_id {
         }
     )*};
 }
-text_id!(AccountId, Reference, ProviderRef, Token);
+text_id!(AccountId, Reference, ProviderRef, Token, EventId);
 
 impl From<&Reference> for ProviderRef {
     /// For providers whose payments go by the merchant's own reference (PicPay).

@@ -13,6 +13,7 @@ use crate::ingest::runner::Task;
 use crate::ledger::command::Command;
 use crate::ledger::lists::ReceiptFilter;
 use crate::ledger::reader::Reader;
+use crate::store::meta::StoreError;
 use crate::views::receipt::{CallbackAnswer, CallbackView};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -81,10 +82,13 @@ pub async fn list(
     }
     let before = before.map(ReceiptId);
     let filter = ReceiptFilter { account, outcome: query.outcome, order: query.order, since, until };
-    let read = move |reader: &Reader| reader.receipts(&filter, |id| permit.sees(id), before, limit);
-    let page = app.read_many(read).await?;
-    let next_cursor = page.next.map(|id| page::cursor(&[&id.0.to_string()]));
-    let data = page.found.iter().map(CallbackView::of).collect();
+    let read = move |reader: &Reader| {
+        let page = reader.receipts(&filter, |id| permit.sees(id), before, limit)?;
+        let shown: Result<Vec<_>, StoreError> = page.found.iter().map(|it| view(reader, it)).collect();
+        Ok((shown?, page.next))
+    };
+    let (data, next) = app.read_many(read).await?;
+    let next_cursor = next.map(|id| page::cursor(&[&id.0.to_string()]));
     Ok(HttpResponse::Ok().json(Listed::<CallbackView> { data, next_cursor }))
 }
 
@@ -104,7 +108,8 @@ pub async fn get(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let receipt = find(&permit, &app, &path).await?;
-    Ok(HttpResponse::Ok().json(CallbackView::of(&receipt)))
+    let view = app.read(|reader| view(reader, &receipt)).await?;
+    Ok(HttpResponse::Ok().json(view))
 }
 
 /// Processes a received callback again, from its stored body.
@@ -127,9 +132,13 @@ pub async fn reprocess(
     let receipt = find(&permit, &app, &path).await?;
     app.handle.submit(Command::Reprocess(receipt.id)).await?;
     drop(app.tasks.send(Task::Process { account: receipt.account.clone(), id: receipt.id }));
-    let id = receipt.id;
-    let receipt = app.read(|reader| reader.receipt(id)).await?.unwrap_or(receipt);
-    Ok(HttpResponse::Accepted().json(CallbackView::of(&receipt)))
+    let again = app.read(|reader| view(reader, &reader.receipt(receipt.id)?.unwrap_or(receipt))).await?;
+    Ok(HttpResponse::Accepted().json(again))
+}
+
+/// A receipt with what stands beside it.
+fn view(reader: &Reader, receipt: &Receipt) -> Result<CallbackView, StoreError> {
+    Ok(CallbackView::of(receipt, reader.event(receipt.id)?.as_ref()))
 }
 
 fn moment(name: &str, text: &str) -> Result<Time, Problem> {
@@ -157,6 +166,7 @@ fn rejected_view(account: AccountId, rejected: Rejected) -> CallbackView {
         id: None,
         account: account.to_string(),
         received_at: rejected.at.to_string(),
+        event: None,
         answer: CallbackAnswer { status: rejected.status },
         outcome: REJECTED,
         reason: Some(rejected.reason),

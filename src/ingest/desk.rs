@@ -1,16 +1,16 @@
 //! What ingest does about one receipt or one poll: asks the provider, and hands the ledger what came of it.
 //!
-//! Deterministic: it reaches the world through two seams only, [`Calls`] and the ledger's [`Handle`], and reads the time
+//! Deterministic: it reaches the world through two seams only, [`super::caller::Calls`] and the ledger's [`Handle`], and reads the time
 //! from its [`Clock`]. So its futures can be polled by hand, and at every point where they wait anything else may happen.
 //! All of it may die at any moment: what is due stands in the store, and asking again is harmless.
 
 use super::accounts::Accounts;
 use super::activity::Activity;
 use super::agenda::{Agenda, Done, Treated, Work};
+use super::caller::Caller;
 use super::health::Growth;
 use super::poll::{LaneTerms, Poller};
 use super::resolve::{self, Failure, Policy, Resolver};
-use super::session::{Access, Sessions};
 use super::translate::{self, Context};
 use crate::clock::Clock;
 use crate::config::Account;
@@ -22,12 +22,8 @@ use crate::domain::time::Time;
 use crate::ledger::command::{Attempted, Command, News, Record, SubmitError, Then};
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
-use crate::net::client::{Client, NoAnswer};
 use crate::providers::provider::{Findings, Incoming, Question, Search, Session, Trouble};
 use crate::store::meta::StoreError;
-use crate::store::vault::Kept;
-use crate::wire::call::{Answer, Call};
-use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,20 +32,6 @@ use std::time::Duration;
 const CALLS_PER_RECEIPT_MAX: usize = 64;
 /// After trouble with our own store a receipt is tried again so much later.
 pub(super) const OWN_TROUBLE_PAUSE: Duration = Duration::from_secs(5);
-
-/// Performs calls to providers.
-pub trait Calls: Send + Sync {
-    fn perform<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, NoAnswer>>;
-}
-
-impl Calls for Client {
-    fn perform<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Answer, NoAnswer>> {
-        Box::pin(Client::perform(self, call))
-    }
-}
-
-/// Keeps renewed sessions where a restart finds them.
-pub type KeepSessions = Box<dyn Fn(&[Kept]) + Send + Sync>;
 
 /// Why a poll brought nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -71,15 +53,12 @@ pub enum PollError {
 /// Everything that processing and polling need; shared by their tasks.
 pub struct Desk {
     pub accounts: Accounts,
-    pub calls: Box<dyn Calls>,
+    pub caller: Caller,
     pub clock: Arc<dyn Clock>,
     pub handle: Handle,
     pub reader: Reader,
     pub activity: Arc<Activity>,
     pub policy: Policy,
-    pub sessions: Mutex<Sessions>,
-    /// Keeps renewed sessions across restarts.
-    pub keep_sessions: KeepSessions,
     /// The last date of ours that a request was given.
     pub stamped: Mutex<Time>,
     /// A deliberate fault for showing that tests notice: an answer is dated by when it came.
@@ -283,80 +262,9 @@ impl Desk {
     ) -> Result<Findings, Failure> {
         let (provider, merchant) = (account.provider, &account.merchant);
         let call = |session: Option<&Session>| provider.ask(merchant, session, question);
-        self.ask_within(account, call, |answer| provider.read(merchant, question, answer), attempts).await
-    }
-
-    /// One call, within a session where the provider wants one; a refused session is renewed once.
-    pub(super) async fn ask_within<T>(
-        &self,
-        account: &Account,
-        call: impl Fn(Option<&Session>) -> Call,
-        read: impl Fn(&Answer) -> Result<T, Trouble>,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<T, Failure> {
-        let (provider, merchant) = (account.provider, &account.merchant);
-        let mut renewed = false;
-        loop {
-            let session = self.session(account, attempts).await?;
-            match (self.perform(&call(session.as_ref()), attempts, &read).await, session) {
-                (Err(Failure::Provider(Trouble::Credentials { .. })), Some(session))
-                    if !renewed && provider.login(merchant, Some(&session)).is_some() =>
-                {
-                    let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-                    sessions.refused(&merchant.id, &session);
-                    renewed = true;
-                }
-                (result, _) => return result,
-            }
-        }
-    }
-
-    async fn session(
-        &self,
-        account: &Account,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Option<Session>, Failure> {
-        let (provider, merchant) = (account.provider, &account.merchant);
-        let sessions = || self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let access = sessions().access(provider, merchant, self.clock.now());
-        let call = match access {
-            Access::Use(session) => return Ok(session),
-            Access::LogIn(call) => call,
-        };
-        let session = self.perform(&call, attempts, |answer| provider.logged_in(merchant, answer)).await?;
-        let kept = {
-            let mut sessions = sessions();
-            let keep = sessions.opened(provider, merchant, session.clone(), self.clock.now());
-            keep.then(|| sessions.kept())
-        };
-        if let Some(kept) = kept {
-            (self.keep_sessions)(&kept);
-        }
-        Ok(Some(session))
-    }
-
-    /// Performs a call, reads its answer, and notes both as an attempt.
-    async fn perform<T>(
-        &self,
-        call: &Call,
-        attempts: &mut Vec<Attempt>,
-        read: impl FnOnce(&Answer) -> Result<T, Trouble>,
-    ) -> Result<T, Failure> {
-        let at = self.clock.now();
-        let answered = self.calls.perform(call).await;
-        let status = answered.as_ref().ok().map(|answer| answer.status);
-        let result = match answered {
-            Ok(answer) => read(&answer).map_err(Failure::Provider),
-            Err(error) => Err(Failure::NoAnswer(error.to_string())),
-        };
-        let millis = self.clock.now().since(at).as_millis();
-        attempts.push(Attempt {
-            at,
-            duration_ms: u32::try_from(millis).unwrap_or(u32::MAX),
-            status,
-            error: result.as_ref().err().map(|failure| failure.to_string()),
-        });
-        result
+        self.caller
+            .ask_within(account, call, |answer| provider.read(merchant, question, answer), attempts)
+            .await
     }
 
     /// The date of a request that is about to be sent: after everything known of its order, and after every other date

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod agenda;
+pub mod caller;
 pub mod desk;
 pub mod health;
 pub mod poll;

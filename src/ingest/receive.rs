@@ -48,8 +48,8 @@ pub fn admit(
 /// What an admitted callback comes to, with the status we answer. 400 is for what this provider never sends; its body
 /// is kept all the same, since its credential was right.
 pub fn receive(account: &Account, incoming: &Incoming<'_>, now: Time) -> Received {
-    let (verdict, answer_status) = match account.provider.hear(&account.merchant, incoming) {
-        Err(unreadable) => (Verdict::Unreadable { reason: unreadable.to_string() }, 400),
+    let (verdict, answer_status, event) = match account.provider.hear(&account.merchant, incoming) {
+        Err(unreadable) => (Verdict::Unreadable { reason: unreadable.to_string() }, 400, None),
         Ok(notice) => {
             let context =
                 Context { source: Source::Callback, receipt: None, asked: None, received_at: now, now };
@@ -60,7 +60,7 @@ pub fn receive(account: &Account, incoming: &Incoming<'_>, now: Time) -> Receive
                 (true, false) => Verdict::Ignore,
                 (false, ask) => Verdict::Record { news, ask },
             };
-            (verdict, 200)
+            (verdict, 200, notice.event)
         }
     };
     Received {
@@ -72,6 +72,7 @@ pub fn receive(account: &Account, incoming: &Incoming<'_>, now: Time) -> Receive
             query: incoming.query.map(|query| Private(query.as_bytes().to_vec())),
             bytes: Private(incoming.body.to_vec()),
         },
+        event,
         verdict,
     }
 }

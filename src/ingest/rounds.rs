@@ -147,11 +147,11 @@ impl Desk {
             provider.ask_events(merchant, session).unwrap_or_else(|| plain.clone())
         };
         let read = |answer: &_| provider.read_events(merchant, answer);
-        let Findings { findings, questions } = match self.ask_within(account, call, read, &mut attempts).await
-        {
-            Ok(found) => found,
-            Err(failure) => return Ok((false, Treated::Badly(failure))),
-        };
+        let Findings { findings, questions } =
+            match self.caller.ask_within(account, call, read, &mut attempts).await {
+                Ok(found) => found,
+                Err(failure) => return Ok((false, Treated::Badly(failure))),
+            };
         let read_up_to = self.reader.account(id)?.caught_up_to;
         let since = read_up_to.map_or(Time(0), |up_to| up_to.minus(EVENTS_OVERLAP));
         let findings: Vec<_> = findings.into_iter().filter(|finding| told(finding) >= since).collect();

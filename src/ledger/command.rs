@@ -5,7 +5,9 @@ use super::periods::{ClosePeriod, ClosedBooks};
 use super::runs::{ForgetRun, NoteResult, StartRun};
 use super::webhooks::{Hooked, WebhookCommand};
 use crate::domain::evidence::Piece;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token};
+use crate::domain::ids::{
+    AccountId, EventId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token,
+};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::Order;
 use crate::domain::period::Month;
@@ -65,6 +67,8 @@ pub struct Received {
     pub answer_status: u16,
     pub content_type: Option<String>,
     pub body: Body,
+    /// The provider's own id of the event, if it named one.
+    pub event: Option<EventId>,
     pub verdict: Verdict,
 }
 

@@ -52,6 +52,9 @@ impl Group<'_> {
         self.books.meta.receipts = id;
         self.note_callback(&received.terms.account, received.received_at)?;
         sealed::put_body(&mut self.batch, id, &received.body)?;
+        if let Some(event) = &received.event {
+            receipts::put_event(&mut self.batch, id, event)?;
+        }
         let mut receipt = Receipt {
             id,
             account: received.terms.account.clone(),

@@ -8,7 +8,7 @@ use super::writer::{Applied, Published};
 use crate::domain::balance::Balances;
 use crate::domain::entry::Entry;
 use crate::domain::evidence::Evidence;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
+use crate::domain::ids::{AccountId, EventId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
 use crate::domain::order::Order;
 use crate::domain::receipt::Receipt;
 use crate::domain::time::Time;
@@ -147,6 +147,11 @@ impl Reader {
 
     pub fn receipt(&self, id: ReceiptId) -> Result<Option<Receipt>, StoreError> {
         receipts::get(self.engine(), id)
+    }
+
+    /// The provider's own id of the event that a receipt holds.
+    pub fn event(&self, id: ReceiptId) -> Result<Option<EventId>, StoreError> {
+        receipts::event(self.engine(), id)
     }
 
     pub fn body(&self, id: ReceiptId) -> Result<Option<Body>, StoreError> {

@@ -94,7 +94,7 @@ impl Provider for FourP {
         });
         let token = token.ok_or_else(|| unreadable("there is no `token`".to_owned()))?;
         let token = Token::parse(&token).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Notice { findings: Vec::new(), questions: vec![Question::Token(token)] })
+        Ok(Notice { questions: vec![Question::Token(token)], ..Notice::default() })
     }
 
     fn poll(&self, known: Known<'_>) -> Option<Question> {

@@ -13,14 +13,17 @@ use super::provider::{
     Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, amount_minor, body_json,
     check_status, header,
 };
+use super::registrar::Registrar;
 use crate::domain::evidence::{Amount, Identity, provider_status};
-use crate::domain::ids::{ProviderRef, Reference, Token};
+use crate::domain::ids::{EventId, ProviderRef, Reference, Token};
 use crate::domain::state::Word;
 use crate::domain::time::OffsetTime;
 use crate::wire::call::{Answer, Call, segment};
 use crate::wire::json::Json;
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
+
+mod hooks;
 
 pub struct GenPag;
 
@@ -83,9 +86,11 @@ impl Provider for GenPag {
         let unreadable = |found: String| Unreadable { expected: SPEC.callback_shape, found };
         let json = Json::parse(incoming.body).map_err(|error| unreadable(error.to_string()))?;
         let Some(event) = Event::of(&json).map_err(|found| unreadable(found.to_owned()))? else {
-            return Ok(Notice::default());
+            return Ok(Notice { event: event_id(&json), ..Notice::default() });
         };
-        heard(merchant, &event).map_err(unreadable)
+        let named = event.id.and_then(|id| EventId::parse(id).ok());
+        let notice = heard(merchant, &event).map_err(unreadable)?;
+        Ok(Notice { event: named, ..notice })
     }
 
     fn poll(&self, known: Known<'_>) -> Option<Question> {
@@ -156,6 +161,10 @@ impl Provider for GenPag {
         let token = json.get("data").and_then(Json::as_str).filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| Trouble::Broken("its answer holds no access token".to_owned()))?;
         Ok(Session { token: SecretString::from(token), lives: WEEK })
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
+        Some(self)
     }
 }
 
@@ -229,6 +238,10 @@ impl<'a> Event<'a> {
     }
 }
 
+fn event_id(json: &Json) -> Option<EventId> {
+    json.get("id").and_then(Json::literal).and_then(|id| EventId::parse(id).ok())
+}
+
 fn begins(text: &str, with: &str) -> bool {
     text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
@@ -253,14 +266,15 @@ fn heard(merchant: &Merchant, event: &Event<'_>) -> Result<Notice, String> {
     };
     let Some(spoken) = spoken else {
         let provider_ref = ProviderRef::parse(id).map_err(|error| error.to_string())?;
-        return Ok(Notice { findings: Vec::new(), questions: vec![Question::ProviderRef(provider_ref)] });
+        let questions = vec![Question::ProviderRef(provider_ref)];
+        return Ok(Notice { questions, ..Notice::default() });
     };
     let gross = match payment.get("total_cents") {
         None if event.bolepix.is_some() => amount(payment.get("amount"), merchant.currency),
         cents => amount_minor(cents, merchant.currency),
     };
     let reading = reading(spoken, gross, dating(event), identity(event, id));
-    Ok(Notice { findings: vec![finding(payment, id, reading)?], questions: Vec::new() })
+    Ok(Notice { findings: vec![finding(payment, id, reading)?], ..Notice::default() })
 }
 
 /// The envelope dates the event; without it the payment's last update does, unless that lies before its creation, as in

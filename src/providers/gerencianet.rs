@@ -108,7 +108,7 @@ impl Provider for Gerencianet {
         };
         let named = named.ok_or_else(|| unreadable("there is no `notification`".to_owned()))?;
         let token = Token::parse(&named).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Notice { findings: Vec::new(), questions: vec![Question::Token(token)] })
+        Ok(Notice { questions: vec![Question::Token(token)], ..Notice::default() })
     }
 
     fn poll(&self, known: Known<'_>) -> Option<Question> {

@@ -4,6 +4,7 @@ use super::provider::{
     Findings, Incoming, Known, Merchant, Notice, Provider, Question, Session, Spec, Stranger, Trouble,
     Unreadable,
 };
+use super::registrar::Registrar;
 use crate::domain::state::Word;
 use crate::wire::call::{Answer, Call};
 
@@ -66,5 +67,9 @@ impl Provider for Mistaken {
 
     fn logged_in(&self, merchant: &Merchant, answer: &Answer) -> Result<Session, Trouble> {
         self.0.logged_in(merchant, answer)
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
+        self.0.registrar()
     }
 }

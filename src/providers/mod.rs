@@ -6,5 +6,6 @@ mod gerencianet;
 pub mod mistaken;
 mod picpay;
 pub mod provider;
+pub mod registrar;
 pub mod registry;
 mod yapay;

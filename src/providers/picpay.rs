@@ -63,7 +63,7 @@ impl Provider for PicPay {
         let name = json.get("referenceId").and_then(Json::literal);
         let name = name.ok_or_else(|| unreadable("there is no text `referenceId`".to_owned()))?;
         let reference = Reference::parse(name).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Notice { findings: Vec::new(), questions: vec![Question::Reference(reference)] })
+        Ok(Notice { questions: vec![Question::Reference(reference)], ..Notice::default() })
     }
 
     fn poll(&self, known: Known<'_>) -> Option<Question> {

@@ -4,8 +4,9 @@
 //! data) and what an answer means. A callback becomes a [`Notice`]: findings it proves itself (GenPag), questions that
 //! must be asked before anything is known (PicPay, Efí, Yapay, 4P), or neither (it speaks of no order).
 
+use super::registrar::Registrar;
 use crate::domain::evidence::{Amount, Identity};
-use crate::domain::ids::{AccountId, ProviderRef, Reference, Token};
+use crate::domain::ids::{AccountId, EventId, ProviderRef, Reference, Token};
 use crate::domain::money::{Currency, Money, MoneyError};
 use crate::domain::state::Word;
 use crate::domain::time::{OffsetTime, Time};
@@ -99,6 +100,8 @@ pub struct Unreadable {
 pub struct Notice {
     pub findings: Vec<Finding>,
     pub questions: Vec<Question>,
+    /// The provider's own id of the event, where its callbacks carry one.
+    pub event: Option<EventId>,
 }
 
 /// Something to ask the provider.
@@ -244,6 +247,11 @@ pub trait Provider: Sync + Send {
     /// What its answer grants.
     fn logged_in(&self, _merchant: &Merchant, answer: &Answer) -> Result<Session, Trouble> {
         Err(Trouble::Broken(format!("a login nobody asked for was answered with HTTP {}", answer.status)))
+    }
+
+    /// Where callbacks can be registered by the provider's own API.
+    fn registrar(&self) -> Option<&dyn Registrar> {
+        None
     }
 }
 

@@ -100,7 +100,7 @@ impl Provider for Yapay {
         if seller.is_some_and(|seller| !merchant.credentials.accepts("token_account", seller)) {
             return Err(unreadable("its `transaction[seller_token]` is not this account's `token_account`"));
         }
-        Ok(Notice { findings: Vec::new(), questions: vec![Question::Token(token)] })
+        Ok(Notice { questions: vec![Question::Token(token)], ..Notice::default() })
     }
 
     fn poll(&self, known: Known<'_>) -> Option<Question> {

@@ -1,14 +1,16 @@
 //! GenPag's side: a callback that carries the payment and the registered text, the payment itself, and all events. An
 //! access token lives for a week and is renewed by the refresh token, which stays.
 //!
-//! Assumed, for nobody documents it: the envelope of an event, the answers of the queries, the word CHARGEBACK, and that a
+//! Webhooks are registered by its API, which also tells what came of each callback.
+//!
+//! Assumed, for nobody documents it: the envelope of an event, the answers of the queries and of what registers a webhook, the word CHARGEBACK, and that a
 //! cancelled payment may be paid after all. An event's name says less than the status in it. `updated_at` lies twenty
 //! years before `inserted_at`, as in every example of its documents, and as there everything is a Pix. How a part of the
 //! money going back shows is unknown; it is not played.
 
 use super::life::Life;
 use super::made::{digest, utc, uuid};
-use super::persona::{Acknowledged, Happening, Outgoing, Persona, Request, Response};
+use super::persona::{Acknowledged, Happening, Outgoing, Persona, Request, Response, Subscribed};
 use crate::domain::time::Time;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,6 +32,24 @@ pub struct GenPag {
     /// Access tokens and when they lapse; the first lives from the first call on.
     tokens: Vec<(String, Time)>,
     renewed: u64,
+    webhooks: Vec<Webhook>,
+    notifications: Vec<Notification>,
+}
+
+struct Webhook {
+    id: String,
+    events: Vec<String>,
+    target: String,
+    authorization: String,
+}
+
+/// What came of one event at one target.
+struct Notification {
+    event: String,
+    target: String,
+    status: Option<u16>,
+    attempts: u64,
+    made: Time,
 }
 
 struct Payment {
@@ -105,6 +125,29 @@ impl Persona for GenPag {
         false
     }
 
+    fn subscribed(&self, outgoing: &Outgoing) -> Vec<Subscribed> {
+        let event: Value = serde_json::from_slice(&outgoing.body).unwrap_or_default();
+        let name = event["event"].as_str().unwrap_or_default();
+        let wanting = self.webhooks.iter().filter(|webhook| webhook.wants(name));
+        wanting.map(|webhook| (webhook.target.clone(), webhook.dressed(outgoing))).collect()
+    }
+
+    fn delivered(&mut self, outgoing: &Outgoing, target: &str, status: Option<u16>, now: Time) {
+        let event: Value = serde_json::from_slice(&outgoing.body).unwrap_or_default();
+        let event = event["id"].as_str().unwrap_or_default().to_owned();
+        let known = self.notifications.iter_mut().find(|it| it.event == event && it.target == target);
+        match known {
+            Some(known) => {
+                known.attempts += 1;
+                known.status = status;
+            }
+            None => {
+                let target = target.to_owned();
+                self.notifications.push(Notification { event, target, status, attempts: 1, made: now });
+            }
+        }
+    }
+
     fn answer(&mut self, request: &Request, now: Time) -> Response {
         if self.tokens.is_empty() {
             self.tokens.push((ACCESS_TOKEN.to_owned(), now.plus(TOKEN_LIVES)));
@@ -120,6 +163,11 @@ impl Persona for GenPag {
         }
         match (request.method.as_str(), path.as_slice()) {
             ("GET", ["api", "events"]) => found(self.events.iter().map(|(_, event)| event.clone()).collect()),
+            ("GET", ["api", "webhooks"]) => found(self.webhooks.iter().map(Webhook::json).collect()),
+            ("POST", ["api", "webhooks"]) => self.subscribe(&request.body),
+            ("GET", ["api", "notifications"]) => {
+                found(self.notifications.iter().map(Notification::json).collect())
+            }
             ("GET", ["api", "sellers", SELLER_ID, "payments", id]) => {
                 match self.payments.iter().find(|(reference, _)| payment_id(reference) == *id) {
                     Some((reference, payment)) => found(payment.json(reference)),
@@ -147,6 +195,51 @@ impl GenPag {
         let token = format!("SFMyNTY.{}", digest("genpag access token", &self.renewed.to_string()));
         self.tokens.push((token.clone(), now.plus(TOKEN_LIVES)));
         found(token.into())
+    }
+
+    fn subscribe(&mut self, body: &[u8]) -> Response {
+        let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| asked["webhook"][name].as_str().unwrap_or_default().to_owned();
+        let events = asked["webhook"]["events"].as_array().cloned().unwrap_or_default();
+        let events: Vec<String> = events.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        if events.is_empty() || !text("target").starts_with("http") || text("authorization").is_empty() {
+            return Response::json(422, r#"{"errors":{"target":["can't be blank"]}}"#);
+        }
+        let id = uuid("genpag webhook", &self.webhooks.len().to_string());
+        let webhook = Webhook { id, events, target: text("target"), authorization: text("authorization") };
+        let answer = Response::json(201, json!({"data": webhook.json()}).to_string());
+        self.webhooks.push(webhook);
+        answer
+    }
+}
+
+impl Webhook {
+    /// By name, or by category as `PAYMENT.*`.
+    fn wants(&self, event: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(category) => event.starts_with(category),
+            None => event == pattern,
+        };
+        self.events.iter().any(fits)
+    }
+
+    /// With the text that was registered.
+    fn dressed(&self, outgoing: &Outgoing) -> Outgoing {
+        Outgoing { headers: vec![("authorization", self.authorization.clone())], ..outgoing.clone() }
+    }
+
+    fn json(&self) -> Value {
+        json!({"id": self.id, "events": self.events, "target": self.target})
+    }
+}
+
+impl Notification {
+    fn json(&self) -> Value {
+        json!({
+            "id": uuid("genpag notification", &format!("{}/{}", self.event, self.target)), "event_id": self.event,
+            "target": self.target, "response_status": self.status, "attempts": self.attempts,
+            "inserted_at": utc(self.made, WHEN),
+        })
     }
 }
 
@@ -271,5 +364,38 @@ mod tests {
         assert_eq!(times, (&json!("2026-03-02T14:34:56.500Z"), &json!("2006-03-02T14:34:56.500Z")));
         let lengths = id.split('-').map(str::len);
         assert!(lengths.eq([8, 4, 4, 4, 12]), "{id}");
+    }
+
+    #[test]
+    fn webhooks_are_registered_and_deliveries_told_of() {
+        let mut genpag = GenPag::default();
+        genpag.create("GEN-1", 10_000, NOON);
+        let bearer = format!("Bearer {ACCESS_TOKEN}");
+        let sent = genpag.callback("GEN-1", NOON);
+        assert!(genpag.subscribed(&sent).is_empty());
+        let mut register = |events: &str, authorization: &str| {
+            let webhook = json!({"events": [events], "target": "https://razao.example/callbacks/loja", "authorization": authorization});
+            let body = json!({"webhook": webhook}).to_string().into_bytes();
+            let request =
+                Request { body, ..Request::new("POST", "/api/webhooks").with("authorization", &bearer) };
+            genpag.answer(&request, NOON).status
+        };
+        assert_eq!(
+            [register("PAYMENT.*", "chave"), register("ORDER.*", "chave"), register("PAYMENT.*", "")],
+            [201, 201, 422]
+        );
+        let subscribed = genpag.subscribed(&sent);
+        assert_eq!(subscribed.len(), 1, "an order's webhook hears of no payment");
+        assert_eq!(subscribed[0].1.headers, [("authorization", "chave".to_owned())]);
+        assert_eq!(subscribed[0].1.body, sent.body);
+        genpag.delivered(&sent, &subscribed[0].0, None, NOON);
+        genpag.delivered(&sent, &subscribed[0].0, Some(200), NOON);
+        let told = asked(&mut genpag, "GET", "/api/notifications", &bearer, NOON).value()["data"].clone();
+        let event: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!((told.as_array().unwrap().len(), &told[0]["event_id"]), (1, &event["id"]));
+        assert_eq!((&told[0]["attempts"], &told[0]["response_status"]), (&json!(2), &json!(200)));
+        let listed = asked(&mut genpag, "GET", "/api/webhooks", &bearer, NOON).value()["data"].clone();
+        assert_eq!(listed.as_array().unwrap().len(), 2);
+        assert_eq!(listed[0]["authorization"], Value::Null, "it is not shown again");
     }
 }

@@ -35,6 +35,9 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
+/// An address that was registered by the provider's own API, and a callback as it goes there.
+pub type Subscribed = (String, Outgoing);
+
 /// Something that happens to a payment at the provider.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Happening {
@@ -94,6 +97,14 @@ pub trait Persona: Send {
 
     /// Whether its last callback's token was asked about since `since`; for [`Acknowledged::ByQuery`].
     fn was_asked(&self, reference: &str, since: Time) -> bool;
+
+    /// Where a callback goes by what was registered. Nothing registered, and it goes where the sandbox was told.
+    fn subscribed(&self, _outgoing: &Outgoing) -> Vec<Subscribed> {
+        Vec::new()
+    }
+
+    /// What a callback was answered there; `None`: nothing came back.
+    fn delivered(&mut self, _outgoing: &Outgoing, _target: &str, _status: Option<u16>, _now: Time) {}
 
     /// Its API.
     fn answer(&mut self, request: &Request, now: Time) -> Response;

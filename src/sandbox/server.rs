@@ -88,18 +88,32 @@ impl Stage {
     }
 
     async fn send(&self, client: &Client, post: Post) {
-        let answer = match self.target(post.provider) {
-            Some(url) => client.perform(&call(url, &post.outgoing)).await.ok(),
-            None => None,
-        };
-        let status = answer.as_ref().map(|answer| answer.status);
-        if let Some(body) = answer.filter(|answer| answer.status == 200)
-            && let Ok(body) = serde_json::from_slice(&body.body)
+        let mut targets = self.world().subscribed(&post);
+        if targets.is_empty() {
+            targets.extend(self.target(post.provider).map(|url| (url, post.outgoing.clone())));
+        }
+        // Where one of several fails, all hear of it again.
+        let mut worst = None;
+        for (nth, (url, outgoing)) in targets.into_iter().enumerate() {
+            let status = self.post(client, &url, &outgoing).await;
+            let now = self.clock.now();
+            self.world().delivered(&post, &url, status, now);
+            let confirmed = status.is_some_and(|status| (200..300).contains(&status));
+            worst = if nth == 0 || !confirmed { status } else { worst };
+        }
+        let now = self.clock.now();
+        self.world().sent(post, worst, now);
+    }
+
+    /// Posts a callback; the status of the answer, if one came.
+    async fn post(&self, client: &Client, url: &str, outgoing: &Outgoing) -> Option<u16> {
+        let answer = client.perform(&call(url.to_owned(), outgoing)).await.ok()?;
+        if answer.status == 200
+            && let Ok(body) = serde_json::from_slice(&answer.body)
         {
             self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(body);
         }
-        let now = self.clock.now();
-        self.world().sent(post, status, now);
+        Some(answer.status)
     }
 }
 

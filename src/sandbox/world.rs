@@ -5,7 +5,7 @@ use super::fourp::FourP;
 use super::genpag::GenPag;
 use super::gerencianet::Gerencianet;
 use super::life::{Delivery, Life, Scene, Tempo, Trouble, Truth};
-use super::persona::{Acknowledged, Happening, Outgoing, Persona, Request, Response};
+use super::persona::{Acknowledged, Happening, Outgoing, Persona, Request, Response, Subscribed};
 use super::picpay::PicPay;
 use super::yapay::Yapay;
 use crate::domain::time::Time;
@@ -196,6 +196,18 @@ impl World {
                 && persona.was_asked(&post.reference, post.first_sent)
         };
         post.attempt > 0 && self.persona(post.provider).is_some_and(by_query)
+    }
+
+    /// Where a callback goes by what was registered at its provider.
+    pub fn subscribed(&mut self, post: &Post) -> Vec<Subscribed> {
+        self.persona(post.provider).map(|persona| persona.subscribed(&post.outgoing)).unwrap_or_default()
+    }
+
+    /// What one address answered, for the provider's own account of it.
+    pub fn delivered(&mut self, post: &Post, target: &str, status: Option<u16>, now: Time) {
+        if let Some(persona) = self.persona(post.provider) {
+            persona.delivered(&post.outgoing, target, status, now);
+        }
     }
 
     /// What a callback was answered; `None`: nothing came back. It is sent again until it counts as delivered.

@@ -15,6 +15,7 @@
 //! | `R` | receipt | receipt without its body | receive, attempts, outcome |
 //! | `A` | receipt | nothing: it still has to be processed | receive, outcome |
 //! | `X` | receipt | nothing: it was given up | outcome, reprocess |
+//! | `e` | receipt | the provider's own id of its event | receive, where the provider names one |
 //! | `B` | receipt, chunk | body: can be erased | receive, erasure |
 //! | `T` | account, reference | metadata: can be erased | registration, erasure |
 //! | `Y` | seq | an operator's reason: can be erased | resolutions, erasure |
@@ -58,6 +59,7 @@ pub const DISCREPANCY: u8 = b'D';
 pub const RECEIPT: u8 = b'R';
 pub const AGENDA: u8 = b'A';
 pub const FAILED: u8 = b'X';
+pub const EVENT: u8 = b'e';
 pub const BODY: u8 = b'B';
 pub const METADATA: u8 = b'T';
 pub const REASON: u8 = b'Y';
@@ -106,6 +108,10 @@ pub fn agenda(id: ReceiptId) -> Vec<u8> {
 
 pub fn failed(id: ReceiptId) -> Vec<u8> {
     numbered(FAILED, id.0)
+}
+
+pub fn event(id: ReceiptId) -> Vec<u8> {
+    numbered(EVENT, id.0)
 }
 
 pub fn body(id: ReceiptId, chunk: u8) -> Vec<u8> {
@@ -368,6 +374,7 @@ pub fn describe(key: &[u8]) -> String {
         Some(RECEIPT) => format!("receipt {}", number()),
         Some(AGENDA) => format!("agenda of receipt {}", number()),
         Some(FAILED) => format!("failed receipt {}", number()),
+        Some(EVENT) => format!("event of receipt {}", number()),
         Some(BODY) => format!("body of receipt {}", number()),
         Some(METADATA) => format!("metadata of {}", names(2)),
         Some(REASON) => format!("reason of entry {}", number()),

@@ -4,7 +4,7 @@ use super::codec;
 use super::engine::{Batch, Direction, Read, prefix};
 use super::keys;
 use super::meta::{StoreError, one, store};
-use crate::domain::ids::ReceiptId;
+use crate::domain::ids::{EventId, ReceiptId};
 use crate::domain::receipt::{Progress, Receipt};
 use std::ops::Bound;
 
@@ -46,6 +46,15 @@ impl Listing {
             Progress::Done(_) => Listing::Neither,
         }
     }
+}
+
+/// The provider's own id of the event that a receipt holds. Beside the receipt, since few providers name one.
+pub fn put_event(batch: &mut Batch, id: ReceiptId, event: &EventId) -> Result<(), StoreError> {
+    store(batch, keys::event(id), event)
+}
+
+pub fn event(read: &dyn Read, id: ReceiptId) -> Result<Option<EventId>, StoreError> {
+    one(read, &keys::event(id))
 }
 
 /// Receipts before `before`, newest first.

@@ -1,5 +1,6 @@
 //! A received callback as the API shows it: never its body.
 
+use crate::domain::ids::EventId;
 use crate::domain::receipt::{Attempt, Finding, Progress, Receipt};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,6 +13,8 @@ pub struct CallbackView {
     pub id: Option<String>,
     pub account: String,
     pub received_at: String,
+    /// The provider's own id of the event, where its callbacks carry one.
+    pub event: Option<String>,
     pub answer: CallbackAnswer,
     /// applied, conflict, stale, duplicate, ignored, pending, failed or rejected.
     #[schema(example = "applied")]
@@ -62,7 +65,7 @@ pub struct AttemptView {
 }
 
 impl CallbackView {
-    pub fn of(receipt: &Receipt) -> CallbackView {
+    pub fn of(receipt: &Receipt, event: Option<&EventId>) -> CallbackView {
         let (reason, next_at) = match &receipt.progress {
             Progress::Failed { reason } => (Some(reason.clone()), None),
             Progress::Retrying { next_at } => (None, Some(next_at.to_string())),
@@ -72,6 +75,7 @@ impl CallbackView {
             id: Some(receipt.id.to_string()),
             account: receipt.account.to_string(),
             received_at: receipt.received_at.to_string(),
+            event: event.map(EventId::to_string),
             answer: CallbackAnswer { status: receipt.answer_status },
             outcome: receipt.progress.as_str(),
             reason,

@@ -110,6 +110,7 @@ pub fn receive(body: &str) -> Command {
         answer_status: 200,
         content_type: None,
         body: Body { query: None, bytes: Private(body.as_bytes().to_vec()) },
+        event: None,
         verdict: Verdict::Ask,
     })
 }

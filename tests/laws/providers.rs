@@ -130,7 +130,7 @@ fn heard(provider: &dyn Provider, name: &str, bytes: &[u8], open: &mut VecDeque<
     let incoming = Incoming { headers: &headers, content_type, query: query.as_deref(), body: &body };
     match provider.hear(&merchant, &incoming) {
         Err(unreadable) => json!({ "authentic": authentic, "unreadable": unreadable.found }),
-        Ok(Notice { findings, questions }) => {
+        Ok(Notice { findings, questions, .. }) => {
             open.extend(questions.clone());
             json!({ "authentic": authentic, "findings": shown(&findings), "questions": asked(&questions) })
         }

@@ -11,9 +11,9 @@ use razao::domain::time::Time;
 use razao::ingest::accounts::Accounts;
 use razao::ingest::activity::Activity;
 use razao::ingest::agenda::{self, Agenda, Work};
+use razao::ingest::caller::Caller;
 use razao::ingest::desk::{Desk, PollError};
 use razao::ingest::resolve::Policy;
-use razao::ingest::session::Sessions;
 use razao::ledger::books::Books;
 use razao::ledger::command::{Command, Reply, SubmitError};
 use razao::ledger::writer::{self, Job, Prepared, Rim, Writer};
@@ -125,7 +125,13 @@ impl Machine {
         let days = if self.fault == Some(Fault::NotFoundForever) { 3650 } else { 2 };
         let desk = Desk {
             accounts: self.accounts.clone(),
-            calls: Box::new(self.wires.clone()),
+            caller: Caller::new(
+                Box::new(self.wires.clone()),
+                Arc::clone(&clock),
+                &self.accounts,
+                kept,
+                Box::new(move |kept| *vault.lock().unwrap() = kept.to_vec()),
+            ),
             handle,
             reader,
             activity: Arc::new(Activity::default()),
@@ -135,8 +141,6 @@ impl Machine {
                 give_up_after: Duration::from_secs(86_400) * days,
                 per_account: plan.per_account,
             },
-            sessions: Mutex::new(Sessions::restored(&self.accounts, kept, clock.now())),
-            keep_sessions: Box::new(move |kept| *vault.lock().unwrap() = kept.to_vec()),
             stamped: Mutex::default(),
             dated_after_answer: self.fault == Some(Fault::DatedAfterAnswer),
             clock,

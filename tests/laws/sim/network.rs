@@ -4,7 +4,7 @@
 use super::plan::Line;
 use crate::fold::dice::Dice;
 use futures_util::future::BoxFuture;
-use razao::ingest::desk::Calls;
+use razao::ingest::caller::Calls;
 use razao::net::client::NoAnswer;
 use razao::sandbox::persona::{Request, Response};
 use razao::wire::call::{Answer, Call};
