@@ -8,6 +8,7 @@ mod amounts;
 mod auth;
 mod balances;
 mod batch;
+mod browser;
 mod callbacks;
 mod cli;
 mod config;
