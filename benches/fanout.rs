@@ -1,5 +1,5 @@
 //! Many readers of one stream: 1,000 subscribers that each see 10,000 entries, in order and none missing; live, and again
-//! from the beginning. What a subscriber costs in memory, how many events are delivered in a second and what CPU time that
+//! from the beginning, over Server-Sent Events and over WebSockets. What a subscriber costs in memory, how many events are delivered in a second and what CPU time that
 //! takes, beside a bare actix handler that streams the same bytes to as many readers in the same run.
 //!
 //! `cargo bench --bench fanout` prints the table; `-- --subscribers 100 --entries 5000` measures others. As a test it is
@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Orders in one request.
 const BATCH: usize = 5_000;
@@ -91,6 +92,10 @@ async fn measure(subscribers: usize, entries: usize, idle: Duration) {
     follow(subscribers, entries, port, "/v1/stream?from=1", &token).await;
     replay.report("again from the beginning", events);
 
+    let sockets = Run::start(pid);
+    follow_by_sockets(subscribers, entries, port, &token).await;
+    sockets.report("again, over WebSockets", events);
+
     let file = dir.path().join("bytes");
     std::fs::write(&file, copy_of(port, &token, entries).await).unwrap();
     let bare = Bare::start(&file);
@@ -106,6 +111,30 @@ async fn follow(subscribers: usize, entries: usize, port: u16, path: &'static st
         readers.spawn(async move { Reader::open(port, path, &token).await.read_to(entries).await });
     }
     readers.join_all().await;
+}
+
+async fn follow_by_sockets(subscribers: usize, entries: usize, port: u16, token: &str) {
+    let mut readers = JoinSet::new();
+    for _ in 0..subscribers {
+        let url = format!("ws://127.0.0.1:{port}/v1/ws?from=1&access_token={token}");
+        readers.spawn(async move { read_socket(&url, entries).await });
+    }
+    readers.join_all().await;
+}
+
+/// The same by a WebSocket library that is not ours.
+async fn read_socket(url: &str, last: usize) {
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let mut seen = 0;
+    while seen < last {
+        let message = socket.next().await.expect("the socket ended early").unwrap();
+        if let Message::Text(json) = message {
+            let (_, rest) = json.split_once("\"seq\":").unwrap();
+            let seq: usize = rest.split(',').next().unwrap().parse().unwrap();
+            assert_eq!(seq, seen + 1, "after {seen}");
+            seen = seq;
+        }
+    }
 }
 
 struct Reader {
