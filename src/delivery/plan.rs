@@ -452,15 +452,14 @@ impl Plan {
         }
     }
 
-    /// Forgets replays that went through to their end.
-    pub fn retire(&mut self) {
-        let over: Vec<bool> = self
-            .lanes
-            .iter()
-            .map(|lane| lane.replay.as_ref().is_some_and(|replay| self.cursor(lane, false) >= replay.to))
-            .collect();
-        let mut over = over.into_iter();
-        self.lanes.retain(|_| !over.next().unwrap_or(false));
+    /// Forgets replays that went through to their end, once that is written: one that came to its end while an earlier
+    /// advance was being written stands in the store still.
+    pub fn retire(&mut self, written: &Advance) {
+        let over = |replay: &Replay| {
+            let told = written.replays.iter().find(|(asked_at, _)| *asked_at == replay.asked_at);
+            told.is_some_and(|(_, cursor)| *cursor >= replay.to)
+        };
+        self.lanes.retain(|lane| !lane.replay.as_ref().is_some_and(over));
     }
 
     fn cursor(&self, lane: &Lane, counting_heard: bool) -> Seq {

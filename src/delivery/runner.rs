@@ -332,7 +332,7 @@ impl Runner {
         }
         for advance in advances {
             if let Some(hook) = self.hooks.get_mut(&advance.webhook) {
-                hook.plan.retire();
+                hook.plan.retire(&advance);
                 // Of another revision it was not taken whole.
                 hook.written = (hook.plan.advance().revision == advance.revision).then_some(advance);
             }

@@ -224,14 +224,8 @@ pub async fn rotate(
     let id = find(&permit, &app, &path).await?.webhook.id;
     let (app, permit) = (&app, &permit);
     idempotency::once(app, &permit.claims, &request, &bytes, async |nonce| {
-        let before = find(permit, app, &path).await?;
-        // A request that was cut off after it had rotated is repeated under the same nonce.
-        let rotated = before.keyring.secret.0.starts_with(&nonce.0);
-        let hooked = if rotated {
-            before
-        } else {
-            submit(app, WebhookCommand::Rotate { id, secret: secret_named(nonce)? }).await?
-        };
+        let secret = Private([nonce.0.as_slice(), &new_secret()?.0].concat());
+        let hooked = submit(app, WebhookCommand::Rotate { id, nonce, secret }).await?;
         Ok(Made::json(StatusCode::OK, &with_secret(app, &hooked)))
     })
     .await
@@ -367,11 +361,6 @@ async fn check_target(app: &App, target: &str) -> Result<(), Problem> {
 
 fn new_secret() -> Result<Private, Problem> {
     Ok(Private(drawn::<{ sign::SECRET_BYTES }>()?.to_vec()))
-}
-
-/// A new secret that shows which request made it, to whoever has both.
-fn secret_named(nonce: Nonce) -> Result<Private, Problem> {
-    Ok(Private([nonce.0.as_slice(), &new_secret()?.0].concat()))
 }
 
 fn drawn<const N: usize>() -> Result<[u8; N], Problem> {

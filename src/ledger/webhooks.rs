@@ -4,7 +4,7 @@
 use super::books::Group;
 use super::command::{Fault, Refusal, Reply};
 use crate::domain::chain::Hash;
-use crate::domain::ids::{AccountId, Reference, Seq};
+use crate::domain::ids::{AccountId, Nonce, Reference, Seq};
 use crate::domain::receipt::Private;
 use crate::domain::time::Time;
 use crate::domain::webhook::{
@@ -30,8 +30,10 @@ pub enum WebhookCommand {
     Create(NewWebhook),
     Change(WebhookId, Change),
     Delete(WebhookId),
+    /// The secret begins with the nonce, by which a repeated request is known.
     Rotate {
         id: WebhookId,
+        nonce: Nonce,
         secret: Private,
     },
     /// On again, and whatever fails is tried at once.
@@ -166,7 +168,7 @@ impl Group<'_> {
                 webhooks::delete(&mut self.batch, id);
                 Ok(Reply::Noted)
             }
-            WebhookCommand::Rotate { id, secret } => self.rotate(id, secret).map(hooked),
+            WebhookCommand::Rotate { id, nonce, secret } => self.rotate(id, nonce, secret).map(hooked),
             WebhookCommand::Enable(id) => {
                 self.changed(id, |hooked, now| enable(&mut hooked.course, now)).map(hooked)
             }
@@ -257,7 +259,12 @@ impl Group<'_> {
         })
     }
 
-    fn rotate(&mut self, id: WebhookId, secret: Private) -> Result<Hooked, Fault> {
+    fn rotate(&mut self, id: WebhookId, nonce: Nonce, secret: Private) -> Result<Hooked, Fault> {
+        // A request that was cut off is repeated under the same nonce: it rotated this one already.
+        let before = self.hooked(id)?;
+        if before.keyring.secret.0.starts_with(&nonce.0) {
+            return Ok(before);
+        }
         self.changed(id, |Hooked { webhook, keyring, .. }, now| {
             let before = std::mem::replace(&mut keyring.secret, secret);
             keyring.previous = Some((before, now.plus(ROTATION)));

@@ -156,10 +156,10 @@ impl World {
     fn write(&mut self, run: &mut Run) {
         let attempts = std::mem::take(&mut run.notes);
         let positions: Vec<Position> = attempts.iter().map(|note| note.id.position).collect();
-        let advances = vec![run.plan.advance()];
-        self.hook(WebhookCommand::Note(Notes { attempts, advances }));
+        let advance = run.plan.advance();
+        self.hook(WebhookCommand::Note(Notes { attempts, advances: vec![advance.clone()] }));
         positions.into_iter().for_each(|position| run.plan.recorded(position));
-        run.plan.retire();
+        run.plan.retire(&advance);
     }
 
     fn step(&mut self, run: &mut Run) {
@@ -176,7 +176,11 @@ impl World {
                 *run = self.start();
             }
             94 => {
-                self.hook(WebhookCommand::Rotate { id: self.id, secret: Private(vec![1]) });
+                self.hook(WebhookCommand::Rotate {
+                    id: self.id,
+                    nonce: Nonce([1; 16]),
+                    secret: Private(vec![1]),
+                });
                 // Sometimes an outcome is written on the revision before.
                 if self.dice.below(2) == 0 {
                     self.write(run);
@@ -379,4 +383,48 @@ fn the_window_is_bounded_and_news_find_room_beside_replays() {
     let standing = plan.standing(Time(1_800_000_060_000_000));
     assert!(standing.pending + standing.retrying <= 1000, "{standing:?}");
     assert_eq!((standing.cursor, standing.looked_at), (Seq(0), Seq(1000)));
+}
+
+#[test]
+fn a_rotation_that_is_repeated_under_its_nonce_happens_once() {
+    let world = begin(1, 100);
+    let (first, second) = (Nonce([1; 16]), Nonce([2; 16]));
+    let secret = |nonce: Nonce, chance: u8| Private([nonce.0.as_slice(), &[chance; 32]].concat());
+    let rotate = |nonce, chance| {
+        world.hook(WebhookCommand::Rotate { id: world.id, nonce, secret: secret(nonce, chance) });
+        let keyring = world.ledger.reader.keyring(world.id).unwrap().unwrap();
+        (keyring.secret, keyring.previous.unwrap().0)
+    };
+    let original = Private(vec![0]);
+    assert_eq!(rotate(first, 7), (secret(first, 7), original.clone()));
+    assert_eq!(rotate(first, 8), (secret(first, 7), original), "the repeat finds what is there");
+    assert_eq!(rotate(second, 9), (secret(second, 9), secret(first, 7)));
+    world.ledger.stop();
+}
+
+#[test]
+fn a_replay_that_ends_while_an_earlier_advance_is_written_is_written_itself() {
+    use razao::delivery::plan::Candidate;
+    use razao::domain::webhook::{Course, Replay};
+    let begun = Time(1_800_000_000_000_000);
+    let mut course = Course::before(Seq(6), begun);
+    course.replays.push(Replay { asked_at: begun, from: Seq(1), to: Seq(5), cursor: Seq(0), single: false });
+    let mut plan = Plan::new(WebhookId([3; 16]), &course, POLICY);
+    let early = plan.advance();
+    let unwanted = |seq| Candidate {
+        seq: Seq(seq),
+        line: Line::Alone(Position::entry(Seq(seq))),
+        wanted: false,
+        allowed: true,
+        tried: None,
+    };
+    while let Some((lane, from, to)) = plan.wants(Seq(5)) {
+        plan.feed(lane, (from.0..=to.0).map(unwanted), begun);
+    }
+    plan.retire(&early);
+    let late = plan.advance();
+    assert_eq!(late.replays, [(begun, Seq(5))]);
+    assert!(plan.is_worth_writing(Some(&early), &late), "its end is not in the store yet");
+    plan.retire(&late);
+    assert_eq!(plan.advance().replays, []);
 }
