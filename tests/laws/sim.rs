@@ -10,8 +10,6 @@
 //! RAZAO_SEED=7 cargo test --test laws sim::worlds                   one of them, with its story
 //! RAZAO_FAULT=agenda-lost RAZAO_SEEDS=100 cargo test …              the same with a deliberate fault
 //! ```
-//!
-//! Webhooks join here as one more line in `network`.
 
 mod bench;
 mod checks;
@@ -24,6 +22,7 @@ mod people;
 mod plan;
 mod reach;
 mod scenarios;
+mod shops;
 mod traffic;
 mod world;
 
@@ -191,7 +190,12 @@ const REACHED: &[&str] = &[
     "death with a callback at the door",
     "death with calls under way",
     "death with commands queued",
+    "death with deliveries under way",
     "death within a sync",
+    "delivery given up",
+    "delivery recorded",
+    "delivery resent",
+    "event delivered again",
     "list of events read",
     "list of events with news",
     "opened amount_unknown",
@@ -221,6 +225,14 @@ const REACHED: &[&str] = &[
     "registered First",
     "session opened",
     "session renewed",
+    "shop asked for a pause",
+    "shop confirmed",
+    "shop failed",
+    "shop gone",
+    "shop lied with 200",
+    "shop redirected",
+    "shop timed out",
+    "shop unreachable",
     "step (none) > created",
     "step chargeback > completed",
     "step chargeback > paid",
@@ -285,5 +297,11 @@ const REACHED: &[&str] = &[
     "table refunded + refunded",
     "unsynced batch is lost",
     "unsynced batch survives",
+    "webhook disabled by failures",
+    "webhook disabled by hand",
+    "webhook enabled",
+    "webhook replayed",
+    "webhook rotated",
+    "webhook tested",
     "writer stopped and was restarted",
 ];

@@ -89,6 +89,12 @@ pub enum Done {
         result: Result<Reply, SubmitError>,
     },
     Acted(Result<Reply, SubmitError>),
+    /// A command about a shop's webhook: what its deliveries came to, or what people want.
+    Hooked {
+        shop: usize,
+        note: bool,
+        result: Result<Reply, SubmitError>,
+    },
     Reprocessed(AccountId, ReceiptId, Result<Reply, SubmitError>),
 }
 
@@ -196,6 +202,13 @@ impl Daemon {
     pub fn act(&mut self, command: Command) {
         let handle = self.desk.handle.clone();
         self.spawn(Purpose::People, async move { Done::Acted(handle.submit(command).await) });
+    }
+
+    pub fn hook(&mut self, shop: usize, note: bool, command: Command) {
+        let handle = self.desk.handle.clone();
+        self.spawn(Purpose::People, async move {
+            Done::Hooked { shop, note, result: handle.submit_patiently(command).await }
+        });
     }
 
     pub fn reprocess(&mut self, account: AccountId, id: ReceiptId) {

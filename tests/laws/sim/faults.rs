@@ -50,11 +50,17 @@ pub enum Fault {
     ChargebackUnheard,
     /// Who paid is kept with the evidence.
     PayerKept,
+    /// A delivery is marked as delivered, whatever the shop answered.
+    DeliveredUnconfirmed,
+    /// Events of one order do not wait for each other.
+    OrderOvertaken,
+    /// Deliveries go on one event too far after a restart.
+    EventSkipped,
 }
 
 impl Fault {
     /// Each with the seeds within which it has to be noticed.
-    pub const ALL: [(Fault, &str, u64); 18] = [
+    pub const ALL: [(Fault, &str, u64); 21] = [
         (Fault::EarlyAck, "early-ack", 200),
         (Fault::StalePublish, "stale-publish", 200),
         (Fault::AgendaLost, "agenda-lost", 100),
@@ -73,6 +79,9 @@ impl Fault {
         (Fault::WordMistaken, "word-mistaken", 50),
         (Fault::ChargebackUnheard, "chargeback-unheard", 200),
         (Fault::PayerKept, "payer-kept", 200),
+        (Fault::DeliveredUnconfirmed, "delivered-unconfirmed", 100),
+        (Fault::OrderOvertaken, "order-overtaken", 200),
+        (Fault::EventSkipped, "event-skipped", 300),
     ];
 
     pub fn parse(name: &str) -> Option<Fault> {
@@ -101,7 +110,10 @@ impl Fault {
             | Fault::RetryForgotten
             | Fault::PrevHashStale
             | Fault::StampRepeats
-            | Fault::DatedAfterAnswer => return account,
+            | Fault::DatedAfterAnswer
+            | Fault::DeliveredUnconfirmed
+            | Fault::OrderOvertaken
+            | Fault::EventSkipped => return account,
         };
         Account { provider, ..account }
     }

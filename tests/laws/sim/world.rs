@@ -9,6 +9,7 @@ use super::network::Wires;
 use super::payments::{Payment, Side, skew};
 use super::plan::Plan;
 use super::reach::Reach;
+use super::shops::Shops;
 use super::traffic::{AtDoor, Knock, Request};
 use crate::fold::dice::Dice;
 use razao::config::{Account, Poll};
@@ -65,6 +66,7 @@ pub struct World {
     pub at_door: BTreeMap<u64, AtDoor>,
     pub knocks: u64,
     pub last_answered: BTreeMap<String, Time>,
+    pub shops: Shops,
     story: Option<Vec<String>>,
 }
 
@@ -177,6 +179,7 @@ impl World {
             at_door: BTreeMap::new(),
             knocks: 0,
             last_answered: BTreeMap::new(),
+            shops: Shops::draw(seed),
             story: tell.then(|| vec![format!("seed {seed}: {plan:?}")]),
             plan,
             dice,
@@ -204,6 +207,7 @@ impl World {
         self.agenda.clear();
         self.boot()?;
         self.go_on(None)?;
+        self.shops_saw_everything()?;
         checks::converged(self)
     }
 
@@ -251,6 +255,7 @@ impl World {
             let at = self.within(self.plan.chaos());
             self.schedule(at, Event::Read);
         }
+        self.shops.set_out(self.now, self.plan.chaos());
     }
 
     fn set_clock(&self) {
@@ -262,10 +267,11 @@ impl World {
         let agenda = self.agenda.keys().next().map(|(at, _)| *at);
         let sides = self.sides.iter().filter_map(|side| side.world.due().map(|due| Time(due.0 - side.skew)));
         let due = self.daemon.as_ref().and_then(Daemon::due);
-        agenda.into_iter().chain(sides).chain(due.map(|due| Time(due.0 - self.our_skew))).min()
+        let due = due.map(|due| Time(due.0 - self.our_skew));
+        agenda.into_iter().chain(sides).chain(due).chain(self.shops_due()).min()
     }
 
-    fn go_on(&mut self, until: Option<Time>) -> Result<(), String> {
+    pub fn go_on(&mut self, until: Option<Time>) -> Result<(), String> {
         let limit = self.now.plus(CALM_MAX);
         self.tend()?;
         while let Some(at) = self.next_time() {
@@ -298,6 +304,9 @@ impl World {
                 self.step_side(side);
                 return Ok(());
             }
+        }
+        if self.shops_happen()? {
+            return Ok(());
         }
         let Some(first) = self.agenda.first_entry().filter(|first| first.key().0 <= self.now) else {
             return Ok(());
@@ -339,6 +348,7 @@ impl World {
         let head = daemon.desk.reader.head();
         self.daemon = Some(daemon);
         self.tell(|| format!("the daemon starts, the ledger ends at {head}"));
+        self.boot_shops()?;
         checks::survived(self)
     }
 
@@ -358,9 +368,10 @@ impl World {
                 let Some(daemon) = &mut self.daemon else { return Ok(()) };
                 if let Some(done) = daemon.step(task) {
                     moved = true;
-                    self.done(done);
+                    self.done(done)?;
                 }
             }
+            moved |= self.tend_shops()?;
             self.dispatch();
             let waits = self.daemon.as_ref().is_some_and(Daemon::has_jobs);
             if waits && !self.turn_scheduled {
@@ -374,7 +385,7 @@ impl World {
         }
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: Done) -> Result<(), String> {
         match done {
             Done::Worked(done) => self.worked(done),
             Done::Polled(key, treated, result) => {
@@ -386,6 +397,7 @@ impl World {
             }
             Done::Answered { knock, result } => self.answered(knock, result),
             Done::Acted(result) => self.acted(result),
+            Done::Hooked { shop, note, result } => return self.hooked(shop, note, result),
             Done::Reprocessed(account, id, result) => {
                 self.tell(|| format!("{id} is processed again: {}", result.is_ok()));
                 if result.is_ok()
@@ -396,6 +408,7 @@ impl World {
                 }
             }
         }
+        Ok(())
     }
 
     fn worked(&mut self, done: agenda::Done) {
@@ -471,7 +484,11 @@ impl World {
         if purposes.contains(&Purpose::Door) {
             self.reach.count("death with a callback at the door");
         }
-        left.into_iter().for_each(|done| self.done(done));
+        self.reach.add("death with deliveries under way", u64::from(self.shops.die()));
+        for done in left {
+            // What left at a death is answers to callbacks, and looking at them breaks no law.
+            drop(self.done(done));
+        }
         let (unsynced, kept) = self.machine.disk.power_cut();
         self.reach.add("unsynced batch survives", u64::try_from(kept).unwrap());
         self.reach.add("unsynced batch is lost", u64::try_from(unsynced - kept).unwrap());
@@ -497,6 +514,7 @@ impl World {
         self.plan = self.plan.calmed();
         self.machine.disk.calm(&self.plan);
         self.calm = true;
+        self.shops.calm();
         self.tell(|| "all faults end".to_owned());
         if self.daemon.is_none() {
             self.boot()?;
