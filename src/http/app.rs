@@ -66,6 +66,13 @@ pub struct App {
     pub draining: watch::Receiver<bool>,
 }
 
+/// Carries something through to its end, also if whoever asked for it leaves meanwhile: what is durable and was handed on
+/// to nobody would wait for the next start.
+pub async fn through<T: 'static>(work: impl Future<Output = T> + 'static) -> Result<T, Problem> {
+    let carried = actix_web::rt::spawn(work).await;
+    carried.map_err(|_| Problem::unavailable("the daemon could not carry it through", 5))
+}
+
 impl App {
     /// Reads a record or two, and waits until what was read is durable.
     pub async fn read<T>(&self, read: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, Problem> {

@@ -1,6 +1,6 @@
 //! POST /callbacks: where providers knock. A receipt is durable before its 200; nothing here waits for a provider.
 
-use super::app::App;
+use super::app::{App, through};
 use super::body::{self, Unread};
 use super::problem::Problem;
 use crate::config::Account;
@@ -127,12 +127,17 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
         Verdict::Record { ask: false, .. } | Verdict::Ignore => (false, None),
         Verdict::Unreadable { reason } => (false, Some(reason.clone())),
     };
-    let id = receipt_id(app.handle.submit(Command::Receive(received)).await?)?;
+    let (handle, tasks, account_id) = (app.handle.clone(), app.tasks.clone(), account.merchant.id.clone());
+    let carried = through(async move {
+        let id = receipt_id(handle.submit(Command::Receive(received)).await?)?;
+        if ask {
+            // The receipt is durable: should the task be gone, the next start finds it.
+            drop(tasks.send(Task::Process { account: account_id, id }));
+        }
+        Ok::<ReceiptId, Problem>(id)
+    });
+    let id = carried.await??;
     app.activity.callback(&account.merchant.id, at);
-    if ask {
-        // The receipt is durable: should the task be gone, the next start finds it.
-        drop(app.tasks.send(Task::Process { account: account.merchant.id.clone(), id }));
-    }
     match unreadable {
         Some(reason) => Err(Problem::new(400, "unreadable-callback", "Unreadable callback", reason)),
         None => Ok(HttpResponse::Ok().json(ReceiptAnswer { receipt: id.to_string() })),

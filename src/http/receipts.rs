@@ -1,6 +1,6 @@
 //! /v1/callbacks: what providers sent, what we answered, what came of it. Never a body.
 
-use super::app::App;
+use super::app::{App, through};
 use super::guard::{CallbacksRead, CallbacksWrite, Permit};
 use super::orders::account_filter;
 use super::page::{self, Listed};
@@ -130,8 +130,14 @@ pub async fn reprocess(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let receipt = find(&permit, &app, &path).await?;
-    app.handle.submit(Command::Reprocess(receipt.id)).await?;
-    drop(app.tasks.send(Task::Process { account: receipt.account.clone(), id: receipt.id }));
+    let (handle, tasks) = (app.handle.clone(), app.tasks.clone());
+    let (account, id) = (receipt.account.clone(), receipt.id);
+    let carried = through(async move {
+        handle.submit(Command::Reprocess(id)).await?;
+        drop(tasks.send(Task::Process { account, id }));
+        Ok::<(), Problem>(())
+    });
+    carried.await??;
     let again = app.read(|reader| view(reader, &reader.receipt(receipt.id)?.unwrap_or(receipt))).await?;
     Ok(HttpResponse::Accepted().json(again))
 }

@@ -1,6 +1,6 @@
 //! Reconciliations: begun, watched, read page by page.
 
-use super::app::App;
+use super::app::{App, through};
 use super::batch::BODY_BYTES_MAX;
 use super::body;
 use super::guard::{OrdersRead, OrdersWrite, Permit};
@@ -140,8 +140,12 @@ async fn begin(
         lanes: counts.into_iter().map(lane).collect(),
         orders: named.unwrap_or_default().into_iter().collect(),
     };
-    app.handle.submit(Command::StartRun(start)).await?;
-    app.runs.send(id).map_err(|_| Problem::unavailable("the daemon is shutting down", 5))?;
+    let (handle, runs) = (app.handle.clone(), app.runs.clone());
+    let carried = through(async move {
+        handle.submit(Command::StartRun(start)).await?;
+        runs.send(id).map_err(|_| Problem::unavailable("the daemon is shutting down", 5))
+    });
+    carried.await??;
     Ok(id)
 }
 

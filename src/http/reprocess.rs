@@ -1,6 +1,6 @@
 //! Many callbacks processed again with one request: those a filter finds, newest first, so many per call.
 
-use super::app::App;
+use super::app::{App, through};
 use super::body;
 use super::guard::{CallbacksWrite, Permit};
 use super::page;
@@ -88,14 +88,18 @@ pub async fn post(
 
 /// Whether it could be put back: one whose body is erased cannot, and is no reason to stop.
 async fn put_back(app: &App, receipt: Receipt) -> Result<bool, Problem> {
-    match app.handle.submit_patiently(Command::Reprocess(receipt.id)).await {
-        Ok(_) => {
-            drop(app.tasks.send(Task::Process { account: receipt.account, id: receipt.id }));
-            Ok(true)
+    let (handle, tasks) = (app.handle.clone(), app.tasks.clone());
+    let carried = through(async move {
+        match handle.submit_patiently(Command::Reprocess(receipt.id)).await {
+            Ok(_) => {
+                drop(tasks.send(Task::Process { account: receipt.account, id: receipt.id }));
+                Ok(true)
+            }
+            Err(SubmitError::Refused(Refusal::BodyErased)) => Ok(false),
+            Err(error) => Err(Problem::from(error)),
         }
-        Err(SubmitError::Refused(Refusal::BodyErased)) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    });
+    carried.await?
 }
 
 fn filter(json: &Json) -> Result<ReceiptFilter, Problem> {

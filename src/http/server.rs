@@ -78,6 +78,8 @@ pub fn run(
             .max_connections(CONNECTIONS_MAX)
             .client_request_timeout(HEAD_TIMEOUT)
             .keep_alive(KEEP_ALIVE)
+            // A reader of a stream that closed its side is gone, and its place is free at once.
+            .h1_allow_half_closed(false)
             .shutdown_timeout(DRAIN_SECONDS)
             .disable_signals();
         let server = match tls {

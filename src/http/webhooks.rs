@@ -1,6 +1,6 @@
 //! /v1/webhooks: subscriptions to events, and what is done with them.
 
-use super::app::App;
+use super::app::{App, through};
 use super::body;
 use super::guard::{Permit, WebhooksRead, WebhooksWrite};
 use super::idempotency::{self, Made};
@@ -188,8 +188,13 @@ pub async fn delete(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = find(&permit, &app, &path).await?.webhook.id;
-    app.handle.submit(Command::Webhook(WebhookCommand::Delete(id))).await?;
-    drop(app.deliveries.send(Task::Changed(id)));
+    let (handle, deliveries) = (app.handle.clone(), app.deliveries.clone());
+    let carried = through(async move {
+        handle.submit(Command::Webhook(WebhookCommand::Delete(id))).await?;
+        drop(deliveries.send(Task::Changed(id)));
+        Ok::<(), Problem>(())
+    });
+    carried.await??;
     tracing::info!(webhook = %id, "a webhook is deleted");
     Ok(HttpResponse::NoContent().finish())
 }
@@ -222,7 +227,7 @@ pub async fn rotate(
 ) -> Result<HttpResponse, Problem> {
     let bytes = body::limited(payload, body::BODY_BYTES_MAX).await?;
     let id = find(&permit, &app, &path).await?.webhook.id;
-    let (app, permit) = (&app, &permit);
+    let app = &app;
     idempotency::once(app, &permit.claims, &request, &bytes, async |nonce| {
         let secret = Private([nonce.0.as_slice(), &new_secret()?.0].concat());
         let hooked = submit(app, WebhookCommand::Rotate { id, nonce, secret }).await?;
@@ -305,10 +310,14 @@ pub async fn replay(
 
 /// Carries out a command about a webhook, and tells those who deliver.
 pub(super) async fn submit(app: &App, command: WebhookCommand) -> Result<Hooked, Problem> {
-    let reply = app.handle.submit(Command::Webhook(command)).await?;
-    let Reply::Hooked(hooked) = reply else { return Err(Problem::another_answer()) };
-    drop(app.deliveries.send(Task::Changed(hooked.webhook.id)));
-    Ok(*hooked)
+    let (handle, deliveries) = (app.handle.clone(), app.deliveries.clone());
+    let carried = through(async move {
+        let reply = handle.submit(Command::Webhook(command)).await?;
+        let Reply::Hooked(hooked) = reply else { return Err(Problem::another_answer()) };
+        drop(deliveries.send(Task::Changed(hooked.webhook.id)));
+        Ok(*hooked)
+    });
+    carried.await?
 }
 
 /// A webhook that the token sees.

@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_callback_becomes_a_paid_order() {
@@ -188,4 +190,31 @@ async fn a_restart_does_not_forget_what_is_unresolved() {
     assert_eq!(client.order("PED-1").await["state"], "paid");
     daemon.stop();
     daemon.assert_verifies();
+}
+
+#[tokio::test]
+async fn a_sender_that_hangs_up_at_once_is_processed_all_the_same() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    let host = daemon.base().strip_prefix("http://").unwrap();
+    for n in 0..40 {
+        bank.says(&format!("PED-{n}"), "paid", "10", "0");
+        let body = json!({"referenceId": format!("PED-{n}")}).to_string();
+        let request = format!(
+            "POST /callbacks/loja-picpay HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+             x-seller-token: {SELLER_TOKEN}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Closed without waiting for the answer.
+    }
+    let received = until("most of the receipts", async || {
+        Some(client.all("/v1/callbacks").await).filter(|receipts| receipts.len() >= 30)
+    });
+    received.await;
+    client.idle().await;
+    let receipts = client.all("/v1/callbacks").await;
+    assert!(receipts.iter().all(|receipt| receipt["outcome"] == "applied"), "{receipts:?}");
 }

@@ -3,6 +3,7 @@
 use crate::support::socket::{Heard, Socket};
 use crate::support::{Bank, Client, Daemon, Dice, PATIENCE, Setup, encoded};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -151,6 +152,23 @@ async fn a_stopping_daemon_says_so() {
     daemon.signal("TERM");
     assert_eq!(socket.closed(PATIENCE).await.0, 1001);
     assert_eq!(daemon.ended().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_ends_it_and_says_so() {
+    let bank = Bank::open();
+    let mut daemon = Daemon::start(&bank);
+    let order = |n| json!({"account": "loja-picpay", "reference": format!("PED-{n}"), "amount": "1.00", "currency": "BRL"});
+    let orders: Vec<Value> = (0..3000).map(order).collect();
+    daemon.client().post("/v1/orders:batch", &json!({"orders": orders})).await.ok();
+    daemon.restart();
+    // The device forgets everything: what nobody has read since the start is gone.
+    let database = daemon.data().join("db").join("db");
+    let bytes = std::fs::metadata(&database).unwrap().len();
+    let mut file = std::fs::OpenOptions::new().write(true).open(&database).unwrap();
+    file.write_all(&vec![0xA5; usize::try_from(bytes).unwrap()]).unwrap();
+    let mut socket = Socket::open(&daemon.client(), "?from=1").await;
+    assert_eq!(socket.closed(PATIENCE).await, (1011, "the ledger could not be read".to_owned()));
 }
 
 #[tokio::test]

@@ -286,7 +286,9 @@ async fn streams_leave_room_for_callbacks() {
     client.get("/v1/ws").await.problem(503, "unavailable");
     client.callback("PED-1").await;
     drop(open);
-    // Who left is noticed when two signs of life could not be delivered.
+    let left = Instant::now();
     let patience = Duration::from_secs(90);
     until_within(patience, "a place of those that left", async || Sse::place(&client).await).await;
+    // At once, and not when signs of life could not be delivered: those come every 15 s.
+    assert!(left.elapsed() < Duration::from_secs(14), "{:?}", left.elapsed());
 }
