@@ -126,15 +126,13 @@ impl Persona for GenPag {
     }
 
     fn subscribed(&self, outgoing: &Outgoing) -> Vec<Subscribed> {
-        let event: Value = serde_json::from_slice(&outgoing.body).unwrap_or_default();
-        let name = event["event"].as_str().unwrap_or_default();
-        let wanting = self.webhooks.iter().filter(|webhook| webhook.wants(name));
+        let name = said(outgoing, "event");
+        let wanting = self.webhooks.iter().filter(|webhook| webhook.wants(&name));
         wanting.map(|webhook| (webhook.target.clone(), webhook.dressed(outgoing))).collect()
     }
 
     fn delivered(&mut self, outgoing: &Outgoing, target: &str, status: Option<u16>, now: Time) {
-        let event: Value = serde_json::from_slice(&outgoing.body).unwrap_or_default();
-        let event = event["id"].as_str().unwrap_or_default().to_owned();
+        let event = said(outgoing, "id");
         let known = self.notifications.iter_mut().find(|it| it.event == event && it.target == target);
         match known {
             Some(known) => {
@@ -199,8 +197,9 @@ impl GenPag {
 
     fn subscribe(&mut self, body: &[u8]) -> Response {
         let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |name: &str| asked["webhook"][name].as_str().unwrap_or_default().to_owned();
-        let events = asked["webhook"]["events"].as_array().cloned().unwrap_or_default();
+        let field = |name: &str| asked.get("webhook").and_then(|webhook| webhook.get(name));
+        let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let events = field("events").and_then(Value::as_array).cloned().unwrap_or_default();
         let events: Vec<String> = events.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         if events.is_empty() || !text("target").starts_with("http") || text("authorization").is_empty() {
             return Response::json(422, r#"{"errors":{"target":["can't be blank"]}}"#);
@@ -256,6 +255,12 @@ impl Payment {
             "updated_at": utc(self.made.minus(TWENTY_YEARS), WHEN),
         })
     }
+}
+
+/// A field of the event that a callback carries.
+fn said(outgoing: &Outgoing, name: &str) -> String {
+    let event: Value = serde_json::from_slice(&outgoing.body).unwrap_or_default();
+    event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn payment_id(reference: &str) -> String {
