@@ -1,13 +1,16 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
+use super::payouts::{PaidOut, PayoutRequest};
 use super::runs::{ForgetRun, NoteResult, StartRun};
+use super::settlements::SettlementCommand;
 use super::webhooks::{Hooked, WebhookCommand};
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, Token};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::Order;
 use crate::domain::receipt::{Attempt, Outcome};
+use crate::domain::settlement::LineResult;
 use crate::domain::state::State;
 use crate::domain::time::Time;
 use crate::schedule::cadence::Cadence;
@@ -38,6 +41,8 @@ pub enum Command {
         account: AccountId,
     },
     ForgetRun(ForgetRun),
+    RecordPayout(PayoutRequest),
+    Settlement(SettlementCommand),
     Webhook(WebhookCommand),
 }
 
@@ -185,6 +190,9 @@ pub enum Reply {
     Rescheduled(Option<OrderKey>),
     Claimed(Claim),
     Hooked(Box<Hooked>),
+    PaidOut(Box<PaidOut>),
+    /// What the lines came to, in their order.
+    Settled(Vec<LineResult>),
 }
 
 /// What a registration added.
@@ -222,6 +230,12 @@ pub enum Refusal {
     NoWay(String),
     #[error("another request had that Idempotency-Key; a key goes with one request")]
     KeyReused,
+    #[error(
+        "this payout is recorded with another {field}; a payout is never changed, so record the difference under a reference of its own"
+    )]
+    PayoutDiffers { field: &'static str },
+    #[error("there is no settlement file with that id")]
+    NoSuchSettlement,
     #[error("there is no webhook with that id")]
     NoSuchWebhook,
     #[error("there is no delivery with that id")]
@@ -275,7 +289,9 @@ impl Command {
             | Command::NoteAccount(_)
             | Command::ClaimRequest(_)
             | Command::NoteResult(_)
+            | Command::RecordPayout(_)
             | Command::EndLane { .. } => 1024,
+            Command::Settlement(command) => command.weight(),
             Command::Webhook(command) => command.weight(),
         }
     }

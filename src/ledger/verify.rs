@@ -10,6 +10,7 @@ use crate::domain::fold::stand;
 use crate::domain::ids::{OrderKey, ReceiptId, Seq};
 use crate::domain::money::{Money, Total};
 use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::payout;
 use crate::domain::posting::{LedgerAccount, Purpose};
 use crate::domain::standing::OrderBalances;
 use crate::domain::state::{State, legal};
@@ -17,7 +18,7 @@ use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, polls, receipts, running};
+use crate::store::{balances, evidence, orders, payouts, polls, receipts, running};
 use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -57,6 +58,8 @@ struct Replay {
     /// How many running balances the entries have led to.
     running: u64,
     orders: BTreeMap<OrderKey, Replayed>,
+    /// How many payouts there are.
+    payouts: u64,
 }
 
 pub fn verify(engine: &dyn Engine, progress: Progress<'_>) -> Result<Verified, Difference> {
@@ -72,6 +75,7 @@ pub fn verify(engine: &dyn Engine, progress: Progress<'_>) -> Result<Verified, D
     count_running(engine, &replay)?;
     let orders = compare_orders(engine, &replay)?;
     compare_discrepancies(engine, &replay)?;
+    compare_payouts(engine, &replay)?;
     let receipts = walk_receipts(engine, &meta)?;
     Ok(Verified { entries: meta.seq.0, orders, receipts, head: replay.hash })
 }
@@ -88,6 +92,7 @@ fn replay(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<Re
         balances: Balances::default(),
         running: 0,
         orders: BTreeMap::new(),
+        payouts: 0,
     };
     for item in entries::range(engine, Seq(1), Seq(u64::MAX)) {
         let (seq, stored) = item?;
@@ -155,10 +160,22 @@ impl Replay {
         Ok(())
     }
 
+    /// What is wrong with an entry of no order.
+    fn step_payout(&mut self, entry: &Entry, stored: &StoredEntry) -> Option<&'static str> {
+        if entry.kind != Kind::Payout {
+            return Some("it names no order");
+        }
+        self.payouts += 1;
+        let amount = entry.amount.unwrap_or_default();
+        let alone = (entry.from, entry.to, &stored.order, stored.previous) == (None, None, &None, None);
+        let lawful = amount > Money::ZERO && entry.postings == payout::postings(&entry.account, amount);
+        (!alone || !lawful).then_some("it is no lawful payout")
+    }
+
     /// What is wrong with an entry as a step of its order.
     fn step_order(&mut self, entry: &Entry, stored: &StoredEntry) -> Option<String> {
         let Some(reference) = &entry.order else {
-            return (entry.kind != Kind::Payout).then(|| "it names no order".to_owned());
+            return self.step_payout(entry, stored).map(str::to_owned);
         };
         let key = OrderKey::new(entry.account.clone(), reference.clone());
         let replayed = self.orders.entry(key).or_default();
@@ -337,6 +354,29 @@ fn compare_discrepancies(engine: &dyn Engine, replay: &Replay) -> Result<(), Dif
     } else {
         Err(found(format!("{open} discrepancies are open, {listed} are listed")))
     }
+}
+
+/// Every payout's record leads to its entry and says what it says; none stands beside them.
+fn compare_payouts(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference> {
+    let mut recorded = 0;
+    for payout in payouts::list(engine, None, None) {
+        let payout = payout?;
+        let entry = entries::get(engine, payout.seq)?.map(|stored| stored.entry);
+        let fits = entry.is_some_and(|entry| {
+            (entry.kind, &entry.account, entry.amount) == (Kind::Payout, &payout.account, Some(payout.amount))
+                && entry.details == payout::details(&payout.reference)
+                && (entry.currency, entry.occurred_at) == (payout.currency, payout.occurred_at)
+        });
+        if !fits {
+            let name = (&payout.account, &payout.reference);
+            return Err(found(format!("payout {}/{}: entry {} is not its own", name.0, name.1, payout.seq)));
+        }
+        recorded += 1;
+    }
+    if recorded == replay.payouts {
+        return Ok(());
+    }
+    Err(found(format!("{} entries are payouts, {recorded} payouts are recorded", replay.payouts)))
 }
 
 /// Every receipt can be read, and none was numbered beyond the counter.

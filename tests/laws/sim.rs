@@ -18,6 +18,7 @@ mod checks;
 mod daemon;
 mod disk;
 mod faults;
+mod files;
 mod network;
 mod payments;
 mod people;
@@ -190,8 +191,14 @@ const REACHED: &[&str] = &[
     "closed unknown_status",
     "death with a callback at the door",
     "death with calls under way",
+    "death with a file under way",
     "death with commands queued",
     "death within a sync",
+    "line different",
+    "line matched",
+    "line only_there",
+    "line repeated",
+    "line unreadable",
     "list of events read",
     "list of events with news",
     "opened amount_unknown",

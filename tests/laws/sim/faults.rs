@@ -50,11 +50,15 @@ pub enum Fault {
     ChargebackUnheard,
     /// Who paid is kept with the evidence.
     PayerKept,
+    /// A settlement line that was applied is taken for a new one.
+    ClaimForgotten,
+    /// Settlement lines are read without their fee.
+    FeeForgotten,
 }
 
 impl Fault {
     /// Each with the seeds within which it has to be noticed.
-    pub const ALL: [(Fault, &str, u64); 18] = [
+    pub const ALL: [(Fault, &str, u64); 20] = [
         (Fault::EarlyAck, "early-ack", 200),
         (Fault::StalePublish, "stale-publish", 200),
         (Fault::AgendaLost, "agenda-lost", 100),
@@ -73,6 +77,8 @@ impl Fault {
         (Fault::WordMistaken, "word-mistaken", 50),
         (Fault::ChargebackUnheard, "chargeback-unheard", 200),
         (Fault::PayerKept, "payer-kept", 200),
+        (Fault::ClaimForgotten, "claim-forgotten", 50),
+        (Fault::FeeForgotten, "fee-forgotten", 50),
     ];
 
     pub fn parse(name: &str) -> Option<Fault> {
@@ -101,7 +107,9 @@ impl Fault {
             | Fault::RetryForgotten
             | Fault::PrevHashStale
             | Fault::StampRepeats
-            | Fault::DatedAfterAnswer => return account,
+            | Fault::DatedAfterAnswer
+            | Fault::ClaimForgotten
+            | Fault::FeeForgotten => return account,
         };
         Account { provider, ..account }
     }

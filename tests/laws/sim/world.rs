@@ -5,6 +5,7 @@ use super::checks::{self, Seen};
 use super::daemon::{Daemon, Done, Machine, OurClock, Purpose};
 use super::disk::Disk;
 use super::faults::Fault;
+use super::files::Files;
 use super::network::Wires;
 use super::payments::{Payment, Side, skew};
 use super::plan::Plan;
@@ -50,6 +51,7 @@ pub struct World {
     /// Whether a provider said anything that was not true.
     pub lied: bool,
     pub dice: Dice,
+    pub files: Files,
     pub now: Time,
     pub calm: bool,
     pub ends: Time,
@@ -81,6 +83,7 @@ pub enum Event {
     Boot,
     Act,
     Read,
+    File,
 }
 
 /// What one world came to.
@@ -180,6 +183,7 @@ impl World {
             story: tell.then(|| vec![format!("seed {seed}: {plan:?}")]),
             plan,
             dice,
+            files: Files::draw(seed),
         }
     }
 
@@ -198,6 +202,7 @@ impl World {
         if self.plan.polls {
             checks::found_by_polls(self)?;
         }
+        self.post_last_files()?;
         self.poll_everything()?;
         self.tell(|| "a last restart".to_owned());
         self.die();
@@ -251,6 +256,7 @@ impl World {
             let at = self.within(self.plan.chaos());
             self.schedule(at, Event::Read);
         }
+        self.set_out_files();
     }
 
     fn set_clock(&self) {
@@ -265,7 +271,7 @@ impl World {
         agenda.into_iter().chain(sides).chain(due.map(|due| Time(due.0 - self.our_skew))).min()
     }
 
-    fn go_on(&mut self, until: Option<Time>) -> Result<(), String> {
+    pub fn go_on(&mut self, until: Option<Time>) -> Result<(), String> {
         let limit = self.now.plus(CALM_MAX);
         self.tend()?;
         while let Some(at) = self.next_time() {
@@ -318,6 +324,7 @@ impl World {
             Event::Restart(_) => {}
             Event::Boot => self.boot()?,
             Event::Act => self.act(),
+            Event::File => self.post_some_file(),
             Event::Read => self.read()?,
         }
         Ok(())
@@ -386,6 +393,7 @@ impl World {
             }
             Done::Answered { knock, result } => self.answered(knock, result),
             Done::Acted(result) => self.acted(result),
+            Done::Filed(account, results, end) => self.filed(account.as_str(), results, end),
             Done::Reprocessed(account, id, result) => {
                 self.tell(|| format!("{id} is processed again: {}", result.is_ok()));
                 if result.is_ok()
@@ -468,6 +476,9 @@ impl World {
             self.reach.count("death with calls under way");
         }
         let (purposes, left) = daemon.die();
+        if purposes.contains(&Purpose::File) {
+            self.reach.count("death with a file under way");
+        }
         if purposes.contains(&Purpose::Door) {
             self.reach.count("death with a callback at the door");
         }
