@@ -1,6 +1,6 @@
 //! Amounts from hostile hands: refused where a shop sends them, flagged where a provider does, never guessed.
 
-use crate::support::cases::Case;
+use crate::support::cases::{Answer, Case};
 use crate::support::client::order_path;
 use crate::support::stub::Stub;
 use crate::support::{ANY, Bank, Daemon, Place, Setup};
@@ -203,6 +203,13 @@ fn priced(provider: &str, name: &str, field: &str, literal: &str, nth: usize) ->
     let before = (case.answers.iter().map(|it| it.body.clone()).collect::<Vec<_>>(), case.callback.clone());
     case.answers.iter_mut().for_each(|answer| answer.body = replaced(&answer.body));
     case.callback = case.callback.map(|(file, bytes)| (file, replaced(&bytes)));
+    if provider == "gerencianet" {
+        // An amount that cannot be read is asked for once more, where the charge itself says it no better.
+        let body = format!(
+            "{{\"code\":200,\"data\":{{\"charge_id\":44120077,\"status\":\"paid\",\"total\":{literal}}}}}"
+        );
+        case.answers.push(Answer { status: 200, content_type: "application/json", body: body.into_bytes() });
+    }
     let after = (case.answers.iter().map(|it| it.body.clone()).collect::<Vec<_>>(), case.callback.clone());
     assert_ne!(before, after, "{provider}/{name} holds no {field}");
     case
