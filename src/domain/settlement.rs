@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// Under this name the details of entries that come of a line hold the line's id.
 const DETAIL: &str = "settlement_line";
+/// What a line's piece of evidence is called, before the line's id.
+const IDENTITY: &str = "settlement line ";
 
 /// One line of a provider's file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,7 +95,7 @@ pub struct Reason {
 pub enum What {
     /// The order's gross is another.
     Gross,
-    /// The order was settled with another fee.
+    /// Another fee was named for the order before.
     Fee,
     /// Net is not gross less fee.
     Net,
@@ -200,12 +202,12 @@ pub struct Judged {
 
 /// Compares a line with what is known. Whether it is applied does not depend on when its file came, only on what is known.
 pub fn judge(line: &Line, known: Known<'_>) -> Judged {
-    if let Some(claim) = known.claim {
-        return claim.judge(line, known);
-    }
     let Some(order) = known.order else {
         return Judged::refused(Finding::OnlyThere, Reason::plain(What::NoSuchOrder));
     };
+    if let Some(claim) = known.claim {
+        return claim.judge(line, known);
+    }
     if let Some(reason) = line.contradicts_itself(known) {
         return Judged::refused(Finding::Different, reason);
     }
@@ -229,7 +231,7 @@ pub fn judge(line: &Line, known: Known<'_>) -> Judged {
             Judged::refused(Finding::Different, reason)
         };
     }
-    match order.fee_known.filter(|fee| order.ledgered.sums.settled && Some(*fee) != line.amounts.fee) {
+    match order.fee_known.filter(|fee| Some(*fee) != line.amounts.fee) {
         Some(fee) => {
             let reason = differs(What::Fee, Some(fee), line.amounts.fee);
             Judged::applied(Finding::Different, Some(reason))
@@ -317,7 +319,7 @@ impl Line {
             proof: false,
             date,
             occurred: self.settled.filter(|told| told.at <= date),
-            identity: Identity::Event(format!("settlement line {}", self.id)),
+            identity: Identity::Event(format!("{IDENTITY}{}", self.id)),
             asked: None,
             origin: Origin { source: Source::Statement, receipt: None, actor: None, reason_hash: None },
             details: vec![(DETAIL.to_owned(), provider_status(self.id.as_str()))],
@@ -333,6 +335,14 @@ impl Line {
             finding: judged.finding,
             reason: judged.reason.clone(),
         }
+    }
+}
+
+/// The line that a piece of evidence was; none where it is anything else.
+pub fn line_of(piece: &Piece) -> Option<LineId> {
+    match (&piece.said, &piece.identity) {
+        (Said::Settled, Identity::Event(name)) => LineId::parse(name.strip_prefix(IDENTITY)?).ok(),
+        (_, _) => None,
     }
 }
 

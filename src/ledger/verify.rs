@@ -12,13 +12,14 @@ use crate::domain::money::{Money, Total};
 use crate::domain::order::{OpenDiscrepancy, Order};
 use crate::domain::payout;
 use crate::domain::posting::{LedgerAccount, Purpose};
+use crate::domain::settlement;
 use crate::domain::standing::OrderBalances;
 use crate::domain::state::{State, legal};
 use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, payouts, polls, receipts, running};
+use crate::store::{balances, evidence, orders, payouts, polls, receipts, running, settlements};
 use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -334,6 +335,12 @@ fn compare_standing(engine: &dyn Engine, order: &Order) -> Result<(), Difference
     }
     if !standing.open.keys().eq(order.open.keys()) {
         return wrong("other open discrepancies than the ledger has".to_owned());
+    }
+    for line in known.pieces().iter().filter_map(settlement::line_of) {
+        let claim = settlements::claim(engine, &order.key.account, &line)?;
+        if claim.map(|claim| claim.order).as_ref() != Some(&order.key) {
+            return Err(found(format!("settlement line {line}: it is not kept as one of {}", order.key)));
+        }
     }
     Ok(())
 }

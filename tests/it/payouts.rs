@@ -1,6 +1,7 @@
 //! Money that left for the bank: recorded once, seen everywhere, never changed.
 
 use crate::support::chain::{assert_chain, postings};
+use crate::support::hooks::{Hooked, SOON};
 use crate::support::{ACCOUNT, ANY, Bank, Client, Daemon, Reply, Setup};
 use serde_json::{Value, json};
 
@@ -160,4 +161,17 @@ async fn a_key_goes_with_one_payout_and_lists_are_paged() {
     assert_eq!(names(&client, &format!("?account={ACCOUNT}")).await.len(), 2);
     let narrow = daemon.client_with("orders:read", &["--accounts", "other"]);
     assert_eq!(names(&narrow, "").await.len(), 1);
+}
+
+#[tokio::test]
+async fn webhooks_are_told_of_it_as_an_event_of_no_order() {
+    let hooked = Hooked::with(SOON, json!({"events": ["payout.*"]})).await;
+    hooked.pay("PED-1").await;
+    let made = record(&hooked.client(), &payout("TED-1", "1.00")).await.is(201);
+    hooked.delivered(made["seq"].as_u64().unwrap(), "delivered").await;
+    let told = hooked.shop.confirmed();
+    assert_eq!(told.len(), 1);
+    let event = told[0].json();
+    assert_eq!((&event["type"], &event["seq"]), (&json!("payout.recorded"), &made["seq"]));
+    assert_eq!((&event["data"]["order"], &event["data"]["entry"]["amount"]), (&Value::Null, &json!("1.00")));
 }
