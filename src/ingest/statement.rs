@@ -19,6 +19,8 @@ pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// No line of any use is longer.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 const CURRENCY_CHARS_MAX: usize = 16;
+/// The report keeps the mapping.
+const MAPPING_CHARS_MAX: usize = 1_000;
 /// Our columns. Of the names one is required, of fee and net one.
 const COLUMNS: [&str; 8] =
     ["line_id", "reference", "provider_ref", "gross", "fee", "net", "settled_date", "currency"];
@@ -97,9 +99,12 @@ impl Mapping {
         if let Some(columns) = registry::find(text).and_then(|provider| provider.spec().settlement) {
             return Ok(Mapping::of(text, columns));
         }
+        let refused = || NotAMapping(text.chars().take(200).collect());
+        if text.chars().count() > MAPPING_CHARS_MAX {
+            return Err(refused());
+        }
         let mut mapping = Mapping::of(text, Columns { names: &[], assumed: false });
         for pair in text.split(',') {
-            let refused = || NotAMapping(text.chars().take(200).collect());
             let (ours, theirs) = pair.split_once([':', '=']).ok_or_else(refused)?;
             let ours = COLUMNS.into_iter().find(|column| *column == ours.trim()).ok_or_else(refused)?;
             let theirs = theirs.trim();

@@ -345,7 +345,8 @@ async fn what_is_no_file_is_refused_whole() {
     {
         send(&client, "", "text/csv", body).await.problem(422, "unreadable-file");
     }
-    for mapping in ["nobody", "gross:", "colour:Red", "gross:a,gross:b", ":", "gross"] {
+    let endless = format!("gross:{}", "x".repeat(1_000));
+    for mapping in [endless.as_str(), "nobody", "gross:", "colour:Red", "gross:a,gross:b", ":", "gross"] {
         let query = format!("&mapping={}", encoded(mapping));
         let problem = send(&client, &query, "text/csv", HEADER).await.problem(400, "invalid-parameter");
         let detail = problem["detail"].as_str().unwrap();

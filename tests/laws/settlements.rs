@@ -1,11 +1,11 @@
 //! Settlement files over random ledgers: a dry run foretells, posting again adds nothing, and how a file is cut into
 //! commands does not matter.
 
-use crate::books::{Ledger, newborn, register, seen, terms};
+use crate::books::{Ledger, key, newborn, register, seen, terms};
 use crate::fold::dice::Dice;
 use jiff::tz::TimeZone;
 use razao::domain::ids::{Seq, SettlementId};
-use razao::domain::settlement::{Applied, FileTerms, LineResult, Numbered};
+use razao::domain::settlement::{Applied, FileTerms, LineResult, Numbered, What};
 use razao::domain::state::Word;
 use razao::domain::time::Time;
 use razao::ingest::statement::{File, Form, Mapping, Reading};
@@ -104,6 +104,33 @@ fn a_dry_run_foretells_and_a_repeat_adds_nothing() {
         ledger.stop();
         verify(&*engine, &mut |_, _| {}).unwrap();
     }
+}
+
+/// What an order's oldest evidence came to is settled for ever; a line from before is listed, and never applied in silence.
+#[test]
+fn a_line_from_before_the_foundation_is_listed() {
+    let engine = newborn();
+    let ledger = Ledger::start(Arc::clone(&engine) as Arc<dyn Engine>);
+    ledger.then(register("PED-0", 10_000));
+    let day = 86_400_000_000;
+    for nth in 0..300 {
+        ledger.then(seen("PED-0", Some(Word::Paid), Some(10_000 + nth % 2), None, (nth + 10) * day));
+    }
+    let paid = ledger.reader.order(&key("PED-0")).unwrap().unwrap().gross_known.unwrap().minor();
+    let gross = format!("{}.{:02}", paid / 100, paid % 100);
+    let text = format!(
+        "line_id,reference,gross,fee,settled_date\nL1,PED-0,{gross},1.00,1970-01-20\nL2,PED-0,{gross},1.00,1970-11-01\n"
+    );
+    let mapping = Mapping::parse(None).unwrap();
+    let reading = Reading { mapping, currency: terms().currency, zone: TimeZone::UTC };
+    let lines = File::read(Form::Csv, text.as_bytes(), &reading).unwrap().lines;
+    let foretold = ledger.reader.try_lines(&terms(), &lines, Time(i64::MAX)).unwrap();
+    let done = carried_out(&ledger, cut(1, lines, 1));
+    assert_eq!(foretold, done);
+    let reasons: Vec<Option<What>> = done.iter().map(|it| it.reason.as_ref().map(|it| it.what)).collect();
+    assert_eq!(reasons, [Some(What::TooOld), None], "{done:?}");
+    ledger.stop();
+    verify(&*engine, &mut |_, _| {}).unwrap();
 }
 
 #[test]

@@ -212,6 +212,8 @@ const REACHED: &[&str] = &[
     "order polled when due",
     "our clock goes ahead",
     "our clock goes back",
+    "payout recorded",
+    "payout repeated",
     "poll answered",
     "poll failed",
     "provider did not know it",

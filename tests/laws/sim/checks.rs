@@ -10,6 +10,7 @@ use razao::domain::evidence::{Evidence, Identity, Piece, Said};
 use razao::domain::fold::stand;
 use razao::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
 use razao::domain::order::Order;
+use razao::domain::payout;
 use razao::domain::posting::{LedgerAccount, postings};
 use razao::domain::receipt::Progress;
 use razao::domain::standing::OrderBalances;
@@ -21,7 +22,7 @@ use razao::ledger::reader::Reader;
 use razao::ledger::verify::verify;
 use razao::providers::provider::Known;
 use razao::store::engine::{Direction, Read};
-use razao::store::{entries, evidence, keys, orders, receipts, sealed};
+use razao::store::{entries, evidence, keys, orders, payouts, receipts, sealed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -282,7 +283,7 @@ pub fn converged(world: &mut World) -> Checked {
     world.seen.published(head, reader.published().hash);
     let all = all_orders(world)?;
     orders_are_true(world, &all)?;
-    balances_are_their_sum(&all, &reader)?;
+    balances_are_their_sum(&all, &*disk, &reader)?;
     let mut dates = BTreeSet::new();
     for order in &all {
         let known = reader.evidence(&order.key).map_err(failed)?;
@@ -317,8 +318,14 @@ fn orders_are_true(world: &World, all: &[Order]) -> Checked {
     Ok(())
 }
 
-fn balances_are_their_sum(all: &[Order], reader: &Reader) -> Checked {
+fn balances_are_their_sum(all: &[Order], disk: &dyn Read, reader: &Reader) -> Checked {
     let mut sums: BTreeMap<LedgerAccount, i128> = BTreeMap::new();
+    for payout in payouts::list(disk, None, None) {
+        let payout = payout.map_err(failed)?;
+        for line in payout::postings(&payout.account, payout.amount) {
+            *sums.entry(line.ledger_account).or_default() += i128::from(line.amount.minor());
+        }
+    }
     for order in all {
         let lines = postings(&order.key.account, &OrderBalances::default(), &order.ledgered.sums.balances());
         for line in lines {
@@ -329,7 +336,7 @@ fn balances_are_their_sum(all: &[Order], reader: &Reader) -> Checked {
         let expected = sums.remove(ledger_account).unwrap_or_default();
         if sides.balance().0 != expected {
             let found = sides.balance().0;
-            return Err(format!("{ledger_account} is {found}, its orders come to {expected}"));
+            return Err(format!("{ledger_account} is {found}, its orders and payouts come to {expected}"));
         }
     }
     match sums.iter().find(|(_, sum)| **sum != 0) {

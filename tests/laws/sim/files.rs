@@ -5,12 +5,13 @@ use super::faults::Fault;
 use super::payments::Payment;
 use super::world::{Event, World};
 use crate::fold::dice::Dice;
-use razao::domain::ids::{OrderKey, SettlementId};
-use razao::domain::money::Currency;
+use razao::domain::ids::{OrderKey, Reference, SettlementId};
+use razao::domain::money::{Currency, Money};
 use razao::domain::order::Order;
 use razao::domain::settlement::{Applied, FileTerms, Finding, LineResult, Numbered};
 use razao::ingest::statement::{File, Form, Mapping, Reading};
 use razao::ledger::command::{Command, SubmitError};
+use razao::ledger::payouts::PayoutRequest;
 use razao::ledger::settlements::{NewSettlement, SettleLines, SettlementCommand};
 use std::collections::BTreeMap;
 
@@ -57,9 +58,29 @@ impl World {
         }
     }
 
+    /// Money leaves for the bank, and is told of now and then twice, or with another amount.
+    fn pay_out(&mut self, side: usize) {
+        let nth = self.files.dice.below(5);
+        let odd = i64::from(self.files.dice.happens(200));
+        let request = PayoutRequest {
+            account: self.sides[side].account.clone(),
+            reference: Reference::parse(&format!("TED-{nth}")).unwrap(),
+            amount: Money::from_minor(i64::try_from(nth).unwrap() * 100 + 50 + odd).unwrap(),
+            currency: Currency::BRL,
+            occurred_at: None,
+        };
+        self.tell(|| format!("{request:?}"));
+        if let Some(daemon) = &mut self.daemon {
+            daemon.act(Command::RecordPayout(request));
+        }
+    }
+
     /// A file of one provider: some of its payments, some lines wrong, now and then twice.
     pub fn post_some_file(&mut self) {
         let side = self.files.dice.below(self.sides.len());
+        if self.files.dice.happens(500) {
+            self.pay_out(side);
+        }
         let mut lines = Vec::new();
         for nth in self.settled_at(side) {
             if self.files.dice.happens(700) {
