@@ -185,6 +185,7 @@ impl Span<'_> {
         let stays = from == Some(after.state);
         match kind {
             Kind::Adjustment => return Some(asset),
+            // The bridge makes no payouts.
             Kind::Discrepancy | Kind::Payout => return None,
             Kind::Resolution if stays => return (!asset.is_zero()).then_some(asset),
             Kind::Resolution | Kind::Transition => {}

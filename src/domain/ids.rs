@@ -58,6 +58,14 @@ pub struct Nonce(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct RunId(pub [u8; 16]);
 
+/// A settlement file that was posted, numbered by when that was.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct SettlementId(pub [u8; 16]);
+
+/// The provider's own name of one line of its settlement files.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct LineId(String);
+
 /// Which order: an account and its reference there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Debug)]
 pub struct OrderKey {
@@ -121,6 +129,12 @@ impl EventId {
     }
 }
 
+impl LineId {
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        bounded(text, "line_id", REFERENCE_CHARS_MAX).map(LineId)
+    }
+}
+
 macro_rules! text_id {
     ($($name:ident),*) => {$(
         impl $name {
@@ -140,7 +154,7 @@ macro_rules! text_id {
         }
     )*};
 }
-text_id!(AccountId, Reference, ProviderRef, Token, EventId);
+text_id!(AccountId, Reference, ProviderRef, Token, EventId, LineId);
 
 impl From<&Reference> for ProviderRef {
     /// For providers whose payments go by the merchant's own reference (PicPay).
@@ -197,12 +211,34 @@ impl Nonce {
     }
 }
 
+/// The 16 bytes of an id that is a prefix and 32 hexadecimal digits.
+fn sixteen(text: &str, prefix: &str) -> Option<[u8; 16]> {
+    let digits = text.strip_prefix(prefix).filter(|digits| digits.len() == 32)?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    u128::from_str_radix(digits, 16).ok().filter(|_| plain).map(u128::to_be_bytes)
+}
+
 impl RunId {
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix("run_").filter(|digits| digits.len() == 32)?;
-        let plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let number = u128::from_str_radix(digits, 16).ok().filter(|_| plain)?;
-        Some(RunId(number.to_be_bytes()))
+        sixteen(text, "run_").map(RunId)
+    }
+}
+
+impl SettlementId {
+    pub fn parse(text: &str) -> Option<Self> {
+        sixteen(text, "set_").map(SettlementId)
+    }
+}
+
+impl fmt::Display for SettlementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set_{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for SettlementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

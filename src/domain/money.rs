@@ -53,6 +53,8 @@ pub enum MoneyError {
     TooManyDecimals { scale: u8, currency: Currency },
     #[error("an amount stays below 10^15 minor units")]
     TooLarge,
+    #[error("an amount such as 1.234 could be two numbers; write 1234,00 or 1,234")]
+    Ambiguous,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -145,6 +147,19 @@ impl Money {
         Self::scaled(text, i32::from(currency.scale()), currency)
     }
 
+    /// A number as Brazilian spreadsheets write it: `1.234,56`, `1234,56`, `12.34`. A comma is the decimal point, and then
+    /// points group thousands; `1.234` alone could be either, and is refused.
+    pub fn from_comma_literal(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        match text.split_once(',') {
+            Some((whole, decimals)) => {
+                let whole = ungrouped(whole).ok_or(MoneyError::NotADecimal)?;
+                Self::from_literal(&format!("{whole}.{decimals}"), currency)
+            }
+            None if ungrouped(text).is_some_and(|plain| plain != text) => Err(MoneyError::Ambiguous),
+            None => Self::from_literal(text, currency),
+        }
+    }
+
     /// A provider's integer in minor units (`cents`), from its literal text.
     pub fn from_minor_literal(text: &str, currency: Currency) -> Result<Self, MoneyError> {
         Self::scaled(text, 0, currency)
@@ -211,6 +226,17 @@ impl Total {
         let (whole, decimals) = digits.split_at(digits.len() - scale);
         if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{decimals}") }
     }
+}
+
+/// A whole number without the points that group its thousands; none where they stand elsewhere.
+fn ungrouped(text: &str) -> Option<String> {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let mut groups = digits.split('.');
+    let first = groups.next().unwrap_or_default();
+    let rest: Vec<&str> = groups.collect();
+    let grouped = rest.is_empty() || (1..=3).contains(&first.len());
+    let thousands = rest.iter().all(|group| group.len() == 3);
+    (grouped && thousands).then(|| format!("{sign}{first}{}", rest.concat()))
 }
 
 /// A decimal literal taken apart: `digits` with the point after the first `point` of them (which may lie outside).
@@ -326,6 +352,35 @@ mod tests {
         ];
         for (text, expected) in cases {
             let got = Money::from_literal(text, Currency::BRL).map(Money::minor).map_err(|_| ());
+            assert_eq!(&got, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn brazilian_numbers() {
+        let cases: &[(&str, Option<i64>)] = &[
+            ("1.234,56", Some(123_456)),
+            ("1234,56", Some(123_456)),
+            ("12.345.678,9", Some(1_234_567_890)),
+            ("12.34", Some(1234)),
+            ("1.1", Some(110)),
+            ("7", Some(700)),
+            ("0,30000000000000004", Some(30)),
+            ("0,005", None),
+            ("1.234", None),
+            ("1.234.567", None),
+            ("12.34,5", None),
+            ("1234.567,00", None),
+            (".123,00", None),
+            ("1,234,56", None),
+            ("1,", None),
+            (",5", None),
+            ("-1,00", None),
+            ("R$ 1,00", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let got = Money::from_comma_literal(text, Currency::BRL).map(Money::minor).ok();
             assert_eq!(&got, expected, "{text}");
         }
     }

@@ -56,6 +56,14 @@ impl Time {
         OffsetTime::civil(date.at(0, 0, 0, 0), zone).map(|told| told.at)
     }
 
+    /// When the day that this lies in begins and ends (exclusive) in a zone.
+    pub fn day_around(self, zone: &TimeZone) -> Result<(Time, Time), NotATime> {
+        let date = zone.to_datetime(self.timestamp()).date();
+        let next = date.tomorrow().map_err(|_| NotATime)?;
+        let begins = |date: jiff::civil::Date| OffsetTime::civil(date.at(0, 0, 0, 0), zone).map(|it| it.at);
+        Ok((begins(date)?, begins(next)?))
+    }
+
     fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0.clamp(*SHOWN.start(), *SHOWN.end())).unwrap_or_default()
     }
@@ -90,6 +98,11 @@ impl OffsetTime {
         let civil = pieces.date().to_datetime(time);
         let at = offset.to_timestamp(civil).map_err(|_| NotATime)?;
         Ok(OffsetTime { at: checked(at)?, offset_seconds: offset.seconds() })
+    }
+
+    /// The last moment of a day such as 2026-11-01 in a zone.
+    pub fn end_of_day(date: jiff::civil::Date, zone: &TimeZone) -> Result<Self, NotATime> {
+        Self::civil(date.at(23, 59, 59, 999_999_000), zone)
     }
 
     /// A civil time in a zone, as providers write that name no offset. In a gap or fold: the earlier offset.

@@ -1,8 +1,8 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, periods, receipts,
-    reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, payouts, periods,
+    receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -23,6 +23,8 @@ use utoipa::{Modify, OpenApi};
         events::list, stream::get, socket::get, tickets::post,
         balances::get, statement::get,
         periods::close, periods::list, periods::get, periods::corrections,
+        settlements::post, settlements::list, settlements::get,
+        payouts::post, payouts::list,
         receipts::list, receipts::get, receipts::reprocess, reprocess::post,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,
@@ -42,6 +44,8 @@ use utoipa::{Modify, OpenApi};
         (name = "events", description = "One event per entry. Scope events:read"),
         (name = "balances", description = "Double-entry balances. Scope balances:read"),
         (name = "periods", description = "Closed months, sealed. Scopes admin, balances:read; for tokens that see all accounts"),
+        (name = "settlements", description = "Providers' settlement files. Scopes orders:read, orders:write"),
+        (name = "payouts", description = "Money that left a provider for the bank. Scopes orders:read, orders:write"),
         (name = "webhooks", description = "Events posted to your systems, by Standard Webhooks. Scopes webhooks:read, webhooks:write"),
         (name = "admin", description = "The daemon itself. Scope admin"),
     )

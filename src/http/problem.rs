@@ -190,8 +190,12 @@ impl From<Refusal> for Problem {
             Refusal::ProviderRefTaken(_) => {
                 Problem::new(409, "provider-ref-taken", "provider_ref taken", detail)
             }
+            Refusal::PayoutDiffers { .. } => {
+                Problem::new(409, "payout-differs", "Recorded differently", detail)
+            }
             Refusal::NoSuchDiscrepancy
             | Refusal::NoSuchReceipt
+            | Refusal::NoSuchSettlement
             | Refusal::NoSuchWebhook
             | Refusal::NoSuchDelivery => Problem::new(404, "not-found", "Not found", detail),
             Refusal::WebhookDisabled => Problem::new(409, "webhook-disabled", "Webhook disabled", detail),

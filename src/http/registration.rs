@@ -41,8 +41,7 @@ pub struct RegistrationBody {
 
 /// A registration out of a JSON object, for the order that the path names.
 pub fn read(json: &Json, terms: AccountTerms, reference: Reference) -> Result<Registration, Problem> {
-    let mut reader = Fields { json, problems: Vec::new() };
-    reader.unknown();
+    let mut reader = Fields::of(json, "registration", &KNOWN);
     reader.equal("account", terms.account.as_str());
     reader.equal("reference", reference.as_str());
     let currency = terms.currency;
@@ -67,22 +66,30 @@ pub fn read(json: &Json, terms: AccountTerms, reference: Reference) -> Result<Re
     }
 }
 
-struct Fields<'a> {
+/// Reads a body's fields, and notes what is wrong with each.
+pub(super) struct Fields<'a> {
     json: &'a Json,
-    problems: Vec<FieldProblem>,
+    pub problems: Vec<FieldProblem>,
 }
 
-impl Fields<'_> {
-    fn problem(&mut self, field: &str, detail: impl Into<String>) {
+impl<'a> Fields<'a> {
+    /// The fields of a body of this kind, which has no others than those known.
+    pub fn of(json: &'a Json, kind: &str, known: &[&str]) -> Fields<'a> {
+        let mut fields = Fields { json, problems: Vec::new() };
+        fields.unknown(kind, known);
+        fields
+    }
+
+    pub fn problem(&mut self, field: &str, detail: impl Into<String>) {
         let field = field.chars().take(64).collect();
         self.problems.push(FieldProblem { field, detail: detail.into() });
     }
 
-    fn unknown(&mut self) {
+    fn unknown(&mut self, kind: &str, known: &[&str]) {
         if let Json::Object(fields) = self.json {
-            let unknown = fields.keys().filter(|name| !KNOWN.contains(&name.as_str()));
+            let unknown = fields.keys().filter(|name| !known.contains(&name.as_str()));
             for name in unknown.take(UNKNOWN_NAMED_MAX) {
-                self.problem(name, "not a field of a registration");
+                self.problem(name, format!("not a field of a {kind}"));
             }
         }
     }
@@ -93,14 +100,14 @@ impl Fields<'_> {
         }
     }
 
-    fn required<T>(&mut self, field: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub fn required<T>(&mut self, field: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         if self.json.get(field).is_none() {
             self.problem(field, "is required");
         }
         self.optional(field, read)
     }
 
-    fn optional<T>(&mut self, field: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub fn optional<T>(&mut self, field: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let value = self.json.get(field)?;
         let read = value.as_str().ok_or_else(|| "is text in quotes".to_owned()).and_then(read);
         read.map_err(|detail| self.problem(field, detail)).ok()

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, periods,
-    receipts, reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, payouts,
+    periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -39,6 +39,9 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/periods/{period}").route(get().to(periods::get)))
         .service(at("/v1/periods/{period}/close").route(post().to(periods::close)))
         .service(at("/v1/periods/{period}/corrections").route(get().to(periods::corrections)))
+        .service(at("/v1/settlements").route(get().to(settlements::list)).route(post().to(settlements::post)))
+        .service(at("/v1/settlements/{id}").route(get().to(settlements::get)))
+        .service(at("/v1/payouts").route(get().to(payouts::list)).route(post().to(payouts::post)))
         .service(at("/v1/callbacks").route(get().to(receipts::list)))
         .service(at("/v1/callbacks:reprocess").route(post().to(reprocess::post)))
         .service(at("/v1/callbacks/{id}").route(get().to(receipts::get)))

@@ -14,4 +14,5 @@ pub mod rounds;
 pub mod runner;
 pub mod runs;
 pub mod session;
+pub mod statement;
 pub mod translate;

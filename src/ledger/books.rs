@@ -6,11 +6,12 @@ use crate::domain::balance::Balances;
 use crate::domain::bridge::{Draft, Note};
 use crate::domain::chain;
 use crate::domain::discrepancy::Cause;
-use crate::domain::entry::{DiscrepancyNote, Entry};
-use crate::domain::evidence::Origin;
+use crate::domain::entry::{DiscrepancyNote, Entry, Kind};
+use crate::domain::evidence::{Origin, Source};
 use crate::domain::ids::{AccountId, Seq};
 use crate::domain::money::Currency;
 use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::payout::{self, Payout};
 use crate::domain::period::Closed;
 use crate::domain::posting::LedgerAccount;
 use crate::domain::receipt::Progress;
@@ -125,30 +126,77 @@ impl<'a> Group<'a> {
             let previous = Some(order.seq).filter(|seq| seq.0 > 0);
             let entry = self.entry(order, draft, cited)?;
             seqs.push(entry.seq);
-            self.books.balances.post(&entry);
-            for (ledger_account, sides) in self.books.balances.moved_by(&entry) {
-                running::put(&mut self.batch, ledger_account, entry.currency, entry.seq, &sides)?;
-                self.touched.insert((ledger_account.clone(), entry.currency));
-            }
-            note_correction(&mut self.batch, &self.books.closed, &entry)?;
-            let stored = StoredEntry { entry, order: Some(order.clone()), previous };
-            entries::put(&mut self.batch, &stored)?;
+            self.put_entry(StoredEntry { entry, order: Some(order.clone()), previous })?;
         }
         Ok(seqs)
     }
 
+    /// Appends the entry of a payout, whose record is complete but for its place in the ledger.
+    pub fn append_payout(&mut self, mut payout: Payout) -> Result<Payout, Fault> {
+        let (seq, recorded_at) = self.next_place();
+        payout.seq = seq;
+        payout.recorded_at = recorded_at;
+        let entry = self.chained(Entry {
+            seq,
+            recorded_at,
+            occurred_at: payout.occurred_at,
+            account: payout.account.clone(),
+            order: None,
+            kind: Kind::Payout,
+            from: None,
+            to: None,
+            amount: Some(payout.amount),
+            currency: payout.currency,
+            postings: payout::postings(&payout.account, payout.amount),
+            origin: Origin { source: Source::Statement, receipt: None, actor: None, reason_hash: None },
+            as_of: payout.occurred_at.at,
+            discrepancy: None,
+            provider_status: None,
+            details: payout::details(&payout.reference),
+            prev_hash: self.books.meta.hash,
+            hash: self.books.meta.hash,
+        })?;
+        self.put_entry(StoredEntry { entry, order: None, previous: None })?;
+        Ok(payout)
+    }
+
+    fn put_entry(&mut self, stored: StoredEntry) -> Result<(), Fault> {
+        let entry = &stored.entry;
+        self.books.balances.post(entry);
+        for (ledger_account, sides) in self.books.balances.moved_by(entry) {
+            running::put(&mut self.batch, ledger_account, entry.currency, entry.seq, &sides)?;
+            self.touched.insert((ledger_account.clone(), entry.currency));
+        }
+        note_correction(&mut self.batch, &self.books.closed, entry)?;
+        entries::put(&mut self.batch, &stored)?;
+        Ok(())
+    }
+
+    /// The next entry's seq, and when it is recorded.
+    fn next_place(&mut self) -> (Seq, Time) {
+        let meta = &mut self.books.meta;
+        meta.recorded_at = meta.recorded_at.max(self.now);
+        (meta.seq.next(), meta.recorded_at)
+    }
+
+    /// The entry with its hash, as the new head.
+    fn chained(&mut self, mut entry: Entry) -> Result<Entry, Fault> {
+        entry.hash = chain::hash(&entry).map_err(|error| Fault::Inconsistent(error.to_string()))?;
+        self.books.meta.seq = entry.seq;
+        self.books.meta.hash = entry.hash;
+        Ok(entry)
+    }
+
     /// Makes a draft the next entry of the chain, and the order what it is after it.
     fn entry(&mut self, order: &mut Order, draft: Draft, cited: &Cited) -> Result<Entry, Fault> {
-        let meta = &mut self.books.meta;
-        let seq = meta.seq.next();
-        meta.recorded_at = meta.recorded_at.max(self.now);
-        let recorded_at = meta.recorded_at;
+        let (seq, recorded_at) = self.next_place();
+        let head = self.books.meta.hash;
         order.seq = seq;
         order.updated_at = recorded_at;
         order.ledgered = draft.after;
         let discrepancy =
             draft.note.map(|note| note_discrepancy(&mut self.batch, order, seq, recorded_at, note));
-        let mut entry = Entry {
+        self.chained(Entry {
             seq,
             recorded_at,
             occurred_at: cited.occurred,
@@ -165,13 +213,9 @@ impl<'a> Group<'a> {
             discrepancy: discrepancy.transpose()?,
             provider_status: cited.provider_status.clone(),
             details: cited.details.clone(),
-            prev_hash: meta.hash,
-            hash: meta.hash,
-        };
-        entry.hash = chain::hash(&entry).map_err(|error| Fault::Inconsistent(error.to_string()))?;
-        meta.seq = seq;
-        meta.hash = entry.hash;
-        Ok(entry)
+            prev_hash: head,
+            hash: head,
+        })
     }
 
     /// Ends the group: what is written once a group joins the batch.

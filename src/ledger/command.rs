@@ -1,8 +1,10 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
+use super::payouts::{PaidOut, PayoutRequest};
 use super::periods::{ClosePeriod, ClosedBooks};
 use super::runs::{ForgetRun, NoteResult, StartRun};
+use super::settlements::SettlementCommand;
 use super::webhooks::{Hooked, WebhookCommand};
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{
@@ -13,6 +15,7 @@ use crate::domain::order::Order;
 use crate::domain::period::Month;
 use crate::domain::receipt::{Attempt, Outcome};
 use crate::domain::seal::PublicKey;
+use crate::domain::settlement::LineResult;
 use crate::domain::state::State;
 use crate::domain::time::Time;
 use crate::schedule::cadence::Cadence;
@@ -43,6 +46,8 @@ pub enum Command {
         account: AccountId,
     },
     ForgetRun(ForgetRun),
+    RecordPayout(PayoutRequest),
+    Settlement(SettlementCommand),
     Webhook(WebhookCommand),
     ClosePeriod(Box<ClosePeriod>),
     /// Seals are signed with this key from now on.
@@ -196,6 +201,9 @@ pub enum Reply {
     Claimed(Claim),
     Hooked(Box<Hooked>),
     Closed(Box<ClosedBooks>),
+    PaidOut(Box<PaidOut>),
+    /// What the lines came to, in their order.
+    Settled(Vec<LineResult>),
 }
 
 /// What a registration added.
@@ -233,6 +241,12 @@ pub enum Refusal {
     NoWay(String),
     #[error("another request had that Idempotency-Key; a key goes with one request")]
     KeyReused,
+    #[error(
+        "this payout is recorded with another {field}; a payout is never changed, so record the difference under a reference of its own"
+    )]
+    PayoutDiffers { field: &'static str },
+    #[error("there is no settlement file with that id")]
+    NoSuchSettlement,
     #[error("there is no webhook with that id")]
     NoSuchWebhook,
     #[error("there is no delivery with that id")]
@@ -288,7 +302,9 @@ impl Command {
             | Command::NoteAccount(_)
             | Command::ClaimRequest(_)
             | Command::NoteResult(_)
+            | Command::RecordPayout(_)
             | Command::EndLane { .. } => 1024,
+            Command::Settlement(command) => command.weight(),
             Command::Webhook(command) => command.weight(),
             Command::ClosePeriod(_) => 64 * 1024,
             Command::AdoptSealKey(_) => 1024,

@@ -13,12 +13,14 @@ use crate::domain::discrepancy::Action;
 use crate::domain::entry::Kind;
 use crate::domain::evidence::{Amount, Identity, Inserted, Origin, Piece, Ruling, Said, Source};
 use crate::domain::fold::{self, stand};
-use crate::domain::ids::{OrderKey, ProviderRef, ReceiptId, Reference, Seq};
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
 use crate::domain::order::{Expectation, Order, Sighting};
 use crate::domain::receipt::{self, Outcome, Progress, Receipt};
 use crate::domain::standing::{Standing, Sums};
 use crate::domain::state::State;
 use crate::domain::time::{OffsetTime, Time};
+use crate::store::engine::Read;
+use crate::store::meta::StoreError;
 use crate::store::{evidence, orders, polls, receipts, sealed};
 use std::collections::BTreeMap;
 
@@ -41,6 +43,8 @@ impl Group<'_> {
             Command::NoteResult(note) => self.note_result(*note),
             Command::EndLane { run, account } => self.end_lane(run, &account),
             Command::ForgetRun(forget) => self.forget_run(&forget),
+            Command::RecordPayout(request) => self.record_payout(request),
+            Command::Settlement(command) => self.settlement(command),
             Command::Webhook(command) => self.webhook(command),
             Command::ClosePeriod(request) => self.close_period(*request),
             Command::AdoptSealKey(key) => self.adopt_seal_key(key),
@@ -156,12 +160,13 @@ impl Group<'_> {
         Ok(recorded)
     }
 
-    fn record_one(
+    pub(super) fn record_one(
         &mut self,
         terms: &AccountTerms,
         news: News,
     ) -> Result<(OrderKey, Outcome, Vec<Seq>), Fault> {
-        let (key, stored) = self.locate(terms, &news.reference, news.provider_ref.as_ref())?;
+        let (key, stored) =
+            locate(&self.read(), &terms.account, &news.reference, news.provider_ref.as_ref())?;
         // Of an order that is not there nothing is known: the common case, and a scan saved.
         let known = stored.as_ref().map(|_| evidence::load(&self.read(), &key)).transpose()?;
         let before = known.unwrap_or_default();
@@ -189,7 +194,7 @@ impl Group<'_> {
         Ok((key, outcome, seqs))
     }
 
-    fn recorded_at(&self) -> Time {
+    pub(super) fn recorded_at(&self) -> Time {
         self.now.max(self.books.meta.recorded_at)
     }
 
@@ -218,34 +223,6 @@ impl Group<'_> {
             polls::put(&mut self.batch, &order.key, before, order.poll_at)?;
         }
         Ok(())
-    }
-
-    /// Which order a payment is: by its provider_ref first, then by its reference; a second payment under a reference
-    /// becomes its own order, never a change of the first. Answers its key, and the order if it is there.
-    fn locate(
-        &self,
-        terms: &AccountTerms,
-        reference: &Reference,
-        provider_ref: Option<&ProviderRef>,
-    ) -> Result<(OrderKey, Option<Order>), Fault> {
-        let named = |reference: Reference| -> Result<(OrderKey, Option<Order>), Fault> {
-            let key = OrderKey::new(terms.account.clone(), reference);
-            let order = orders::get(&self.read(), &key)?;
-            Ok((key, order))
-        };
-        let Some(provider_ref) = provider_ref else { return named(reference.clone()) };
-        if let Some(known) = orders::by_provider_ref(&self.read(), &terms.account, provider_ref)? {
-            return named(known);
-        }
-        let mut found = named(reference.clone())?;
-        let mut nth = 0;
-        while let (_, Some(Order { provider_ref: Some(taken), .. })) = &found
-            && taken != provider_ref
-        {
-            nth += 1;
-            found = named(reference.derived(provider_ref, nth))?;
-        }
-        Ok(found)
     }
 
     /// An order without a provider_ref takes the first that arrives.
@@ -368,6 +345,34 @@ impl Group<'_> {
     }
 }
 
+/// Which order a payment is: by its provider_ref first, then by its reference; a second payment under a reference
+/// becomes its own order, never a change of the first. Answers its key, and the order if it is there.
+pub(super) fn locate(
+    read: &dyn Read,
+    account: &AccountId,
+    reference: &Reference,
+    provider_ref: Option<&ProviderRef>,
+) -> Result<(OrderKey, Option<Order>), StoreError> {
+    let named = |reference: Reference| -> Result<(OrderKey, Option<Order>), StoreError> {
+        let key = OrderKey::new(account.clone(), reference);
+        let order = orders::get(read, &key)?;
+        Ok((key, order))
+    };
+    let Some(provider_ref) = provider_ref else { return named(reference.clone()) };
+    if let Some(known) = orders::by_provider_ref(read, account, provider_ref)? {
+        return named(known);
+    }
+    let mut found = named(reference.clone())?;
+    let mut nth = 0;
+    while let (_, Some(Order { provider_ref: Some(taken), .. })) = &found
+        && taken != provider_ref
+    {
+        nth += 1;
+        found = named(reference.derived(provider_ref, nth))?;
+    }
+    Ok(found)
+}
+
 impl Order {
     /// An order of which nothing is known but its name.
     fn unheard(key: OrderKey, terms: &AccountTerms, now: Time) -> Order {
@@ -442,7 +447,6 @@ fn note_recorded(receipt: &mut Receipt, recorded: &Recorded, done: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::AccountId;
 
     #[test]
     fn a_receipt_whose_evidence_was_left_out_has_failed_and_says_why() {

@@ -12,15 +12,17 @@ use crate::domain::fold::stand;
 use crate::domain::ids::{OrderKey, ReceiptId, Seq};
 use crate::domain::money::{Money, Total};
 use crate::domain::order::{OpenDiscrepancy, Order};
+use crate::domain::payout;
 use crate::domain::period::{Closed, Closing, Month};
 use crate::domain::posting::{LedgerAccount, Purpose};
+use crate::domain::settlement;
 use crate::domain::standing::OrderBalances;
 use crate::domain::state::{State, legal};
 use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, periods, polls, receipts, running};
+use crate::store::{balances, evidence, orders, payouts, periods, polls, receipts, running, settlements};
 use crate::views::seal::{SealView, SealedBalance, ledger_id};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -68,6 +70,8 @@ struct Replay {
     closings: Vec<Closing>,
     /// How many corrections of closed months the entries have led to.
     corrections: u64,
+    /// How many payouts there are.
+    payouts: u64,
 }
 
 /// Where somebody wrote down how the ledger stood.
@@ -103,6 +107,7 @@ pub fn verify_with(
     compare_kept_closings(engine, &meta, kept)?;
     let orders = compare_orders(engine, &replay)?;
     compare_discrepancies(engine, &replay)?;
+    compare_payouts(engine, &replay)?;
     let receipts = walk_receipts(engine, &meta)?;
     let periods = u64::try_from(replay.closings.len()).unwrap_or(u64::MAX);
     Ok(Verified { entries: meta.seq.0, orders, receipts, periods, head: replay.hash })
@@ -129,6 +134,7 @@ fn replay(
         checkpoints,
         closings,
         corrections: 0,
+        payouts: 0,
     };
     replay.pass_checkpoints()?;
     for item in entries::range(engine, Seq(1), Seq(u64::MAX)) {
@@ -300,10 +306,22 @@ impl Replay {
         Ok(())
     }
 
+    /// What is wrong with an entry of no order.
+    fn step_payout(&mut self, entry: &Entry, stored: &StoredEntry) -> Option<&'static str> {
+        if entry.kind != Kind::Payout {
+            return Some("it names no order");
+        }
+        self.payouts += 1;
+        let amount = entry.amount.unwrap_or_default();
+        let alone = (entry.from, entry.to, &stored.order, stored.previous) == (None, None, &None, None);
+        let lawful = amount > Money::ZERO && entry.postings == payout::postings(&entry.account, amount);
+        (!alone || !lawful).then_some("it is no lawful payout")
+    }
+
     /// What is wrong with an entry as a step of its order.
     fn step_order(&mut self, entry: &Entry, stored: &StoredEntry) -> Option<String> {
         let Some(reference) = &entry.order else {
-            return (entry.kind != Kind::Payout).then(|| "it names no order".to_owned());
+            return self.step_payout(entry, stored).map(str::to_owned);
         };
         let key = OrderKey::new(entry.account.clone(), reference.clone());
         let replayed = self.orders.entry(key).or_default();
@@ -491,6 +509,12 @@ fn compare_standing(engine: &dyn Engine, order: &Order) -> Result<(), Difference
     if !standing.open.keys().eq(order.open.keys()) {
         return wrong("other open discrepancies than the ledger has".to_owned());
     }
+    for line in known.pieces().iter().filter_map(settlement::line_of) {
+        let claim = settlements::claim(engine, &order.key.account, &line)?;
+        if claim.map(|claim| claim.order).as_ref() != Some(&order.key) {
+            return Err(found(format!("settlement line {line}: it is not kept as one of {}", order.key)));
+        }
+    }
     Ok(())
 }
 
@@ -510,6 +534,29 @@ fn compare_discrepancies(engine: &dyn Engine, replay: &Replay) -> Result<(), Dif
     } else {
         Err(found(format!("{open} discrepancies are open, {listed} are listed")))
     }
+}
+
+/// Every payout's record leads to its entry and says what it says; none stands beside them.
+fn compare_payouts(engine: &dyn Engine, replay: &Replay) -> Result<(), Difference> {
+    let mut recorded = 0;
+    for payout in payouts::list(engine, None, None) {
+        let payout = payout?;
+        let entry = entries::get(engine, payout.seq)?.map(|stored| stored.entry);
+        let fits = entry.is_some_and(|entry| {
+            (entry.kind, &entry.account, entry.amount) == (Kind::Payout, &payout.account, Some(payout.amount))
+                && entry.details == payout::details(&payout.reference)
+                && (entry.currency, entry.occurred_at) == (payout.currency, payout.occurred_at)
+        });
+        if !fits {
+            let name = (&payout.account, &payout.reference);
+            return Err(found(format!("payout {}/{}: entry {} is not its own", name.0, name.1, payout.seq)));
+        }
+        recorded += 1;
+    }
+    if recorded == replay.payouts {
+        return Ok(());
+    }
+    Err(found(format!("{} entries are payouts, {recorded} payouts are recorded", replay.payouts)))
 }
 
 /// Every receipt can be read, and none was numbered beyond the counter.

@@ -15,8 +15,8 @@
 //! of more than 200 is refused here.
 
 use super::provider::{
-    Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
+    Columns, Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider,
+    Question, Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
 use crate::domain::ids::{ProviderRef, Reference, Token};
@@ -38,6 +38,15 @@ static SPEC: Spec = Spec {
     callback_shape: "a notification `token`, in a JSON object, a form or the query string",
     callback_entry: "in each transaction: `notification_url` (https only), sent by the shop when it creates the transaction",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
+    settlement: Some(Columns::assumed(&[
+        ("line_id", "id"),
+        ("reference", "custom_id"),
+        ("provider_ref", "txid"),
+        ("gross", "amount"),
+        ("fee", "fee"),
+        ("net", "net_amount"),
+        ("settled_date", "confirmed_at"),
+    ])),
 };
 
 /// What the token may be called, the likeliest first (ASSUMED) …

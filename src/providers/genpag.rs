@@ -9,8 +9,8 @@
 //! An access token lives a week; the configured one is used until it is refused, then renewed with the refresh token.
 
 use super::provider::{
-    Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, amount_minor, body_json,
+    Columns, Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider,
+    Question, Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, amount_minor, body_json,
     check_status, header,
 };
 use super::registrar::Registrar;
@@ -41,6 +41,15 @@ static SPEC: Spec = Spec {
     callback_shape: "a JSON object with an `event` and, as `data`, the payment it is about",
     callback_entry: "once per seller: as `target` of `POST /api/webhooks`, with `events` `[\"PAYMENT.*\"]` and as `authorization` this account's `webhook_authorization`",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
+    settlement: Some(Columns::assumed(&[
+        ("line_id", "id"),
+        ("reference", "external_id"),
+        ("provider_ref", "payment_id"),
+        ("gross", "total"),
+        ("fee", "fee"),
+        ("net", "net"),
+        ("settled_date", "settled_at"),
+    ])),
 };
 
 /// What GenPag's words mean. `PRE_AUTHORIZED` is money reserved, not moved (AMBIGUOUS).

@@ -10,8 +10,9 @@ mod history;
 mod search;
 
 use super::provider::{
-    Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount_minor, body_json, check_status,
+    Columns, Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider,
+    Question, Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount_minor, body_json,
+    check_status,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
 use crate::domain::ids::{ProviderRef, Reference, Token};
@@ -46,6 +47,15 @@ static SPEC: Spec = Spec {
         pause_min: Duration::from_secs(3600),
         quota: Some(Allowance { count: 7_000, per: Duration::from_secs(86_400) }),
     },
+    settlement: Some(Columns::assumed(&[
+        ("line_id", "ID do lançamento"),
+        ("reference", "custom_id"),
+        ("provider_ref", "Cobrança"),
+        ("gross", "Valor bruto"),
+        ("fee", "Tarifa"),
+        ("net", "Valor líquido"),
+        ("settled_date", "Data do crédito"),
+    ])),
 };
 
 /// What Efí's words mean. `identified` and `approved` are money announced, not credited (AMBIGUOUS); `unpaid` and

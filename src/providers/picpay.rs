@@ -6,8 +6,9 @@
 //! 404 and 422 both count as "not there yet" (ASSUMED).
 
 use super::provider::{
-    Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status, header,
+    Columns, Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider,
+    Question, Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
+    header,
 };
 use crate::domain::evidence::{Identity, provider_status};
 use crate::domain::ids::{ProviderRef, Reference};
@@ -30,6 +31,14 @@ static SPEC: Spec = Spec {
     callback_shape: "a JSON object with a text `referenceId`, as PicPay posts it (not a form)",
     callback_entry: "in each payment: `callbackUrl` of `POST /ecommerce/public/payments`, sent by the shop when it creates the payment",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
+    settlement: Some(Columns::assumed(&[
+        ("line_id", "ID da transação"),
+        ("reference", "Referência"),
+        ("gross", "Valor bruto"),
+        ("fee", "Tarifa"),
+        ("net", "Valor líquido"),
+        ("settled_date", "Data da liberação"),
+    ])),
 };
 
 /// What PicPay's words mean. `authorized` is money reserved, not moved (AMBIGUOUS in the documents).

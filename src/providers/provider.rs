@@ -40,12 +40,28 @@ pub struct Spec {
     /// Where the callback URL is entered at the provider, in words for whoever connects an account.
     pub callback_entry: &'static str,
     pub polling: Polling,
+    /// What the columns of its settlement file are called, where it has one.
+    pub settlement: Option<Columns>,
+}
+
+/// Our columns of a settlement file, each with the provider's name for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Columns {
+    pub names: &'static [(&'static str, &'static str)],
+    /// Whether nobody documents them: a guess, to be compared with a real file.
+    pub assumed: bool,
 }
 
 #[derive(Debug)]
 pub struct Credential {
     pub name: &'static str,
     pub required: bool,
+}
+
+impl Columns {
+    pub const fn assumed(names: &'static [(&'static str, &'static str)]) -> Columns {
+        Columns { names, assumed: true }
+    }
 }
 
 /// How much asking without a callback a provider bears.

@@ -15,8 +15,8 @@
 //! there. So 404 and 410, whatever stands beside them.
 
 use super::provider::{
-    Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider, Question,
-    Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
+    Columns, Credential, Dating, Finding, Findings, Incoming, Known, Merchant, Notice, Polling, Provider,
+    Question, Reading, Search, Session, Spec, Stranger, Trouble, Unreadable, amount, body_json, check_status,
 };
 use crate::domain::evidence::{Amount, Identity, provider_status};
 use crate::domain::ids::{IdError, ProviderRef, Reference, Token};
@@ -40,6 +40,15 @@ static SPEC: Spec = Spec {
     callback_shape: "a form with a `token_transaction`, as Yapay posts it (not JSON)",
     callback_entry: "in each transaction: `transaction[url_notification]`, sent by the shop when it creates the transaction",
     polling: Polling { pause_min: Duration::from_secs(30), quota: None },
+    settlement: Some(Columns::assumed(&[
+        ("line_id", "ID do lançamento"),
+        ("reference", "Número do pedido"),
+        ("provider_ref", "Token da transação"),
+        ("gross", "Valor bruto"),
+        ("fee", "Taxa"),
+        ("net", "Valor líquido"),
+        ("settled_date", "Data do crédito"),
+    ])),
 };
 
 /// Without customers' data, with dates and refunds.

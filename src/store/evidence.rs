@@ -6,6 +6,7 @@ use super::keys;
 use super::meta::{StoreError, one, store};
 use crate::domain::evidence::{Evidence, Foundation, Piece};
 use crate::domain::ids::OrderKey;
+use crate::domain::time::Time;
 use std::collections::BTreeMap;
 
 pub fn load(read: &dyn Read, key: &OrderKey) -> Result<Evidence, StoreError> {
@@ -16,6 +17,12 @@ pub fn load(read: &dyn Read, key: &OrderKey) -> Result<Evidence, StoreError> {
         Ok(codec::decode(&key, &value)?)
     });
     Ok(Evidence::new(foundation, pieces.collect::<Result<_, StoreError>>()?))
+}
+
+/// Before which an order's evidence is no longer told apart.
+pub fn foundation_end(read: &dyn Read, key: &OrderKey) -> Result<Option<Time>, StoreError> {
+    let foundation: Option<Foundation> = one(read, &keys::foundation(key))?;
+    Ok(foundation.map(|foundation| foundation.end))
 }
 
 /// Writes what differs between two states of an order's evidence.

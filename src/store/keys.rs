@@ -37,10 +37,16 @@
 //! | `c` | `b`, month, moment, ledger account, currency | debits and credits at its moment | closings |
 //! | `c` | `x`, month, seq | nothing: that entry corrects a closed month | entries |
 //! | `s` | | the public keys that seals were signed with | another key than before |
+//! | `f` | `h`, settlement | a settlement file and what it came to | its start, its lines, its end |
+//! | `f` | `l`, settlement, number | what a line came to; after the lines: an order that none names | the same |
+//! | `g` | account, line | a line that became evidence | settlement files |
+//! | `p` | account, reference | payout | payouts |
 
 use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq};
+use crate::domain::ids::{
+    AccountId, LineId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, SettlementId,
+};
 use crate::domain::money::Currency;
 use crate::domain::period::{Moment, Month};
 use crate::domain::posting::LedgerAccount;
@@ -76,6 +82,9 @@ pub const ANSWER: u8 = b'H';
 pub const NOTICE: u8 = b'J';
 pub const PERIOD: u8 = b'c';
 pub const SEAL_KEYS: &[u8] = b"s";
+pub const SETTLEMENT: u8 = b'f';
+pub const CLAIM: u8 = b'g';
+pub const PAYOUT: u8 = b'p';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -343,6 +352,42 @@ pub fn seq_of_correction(key: &[u8]) -> Option<Seq> {
     key.last_chunk().map(|bytes| Seq(u64::from_be_bytes(*bytes)))
 }
 
+/// All settlement files begin with this.
+pub fn settlements() -> Vec<u8> {
+    vec![SETTLEMENT, b'h']
+}
+
+pub fn settlement(id: SettlementId) -> Vec<u8> {
+    [settlements().as_slice(), &id.0].concat()
+}
+
+/// All results of one settlement file begin with this.
+pub fn settlement_lines_of(id: SettlementId) -> Vec<u8> {
+    [&[SETTLEMENT, b'l'], id.0.as_slice()].concat()
+}
+
+pub fn settlement_line(id: SettlementId, place: u64) -> Vec<u8> {
+    [settlement_lines_of(id).as_slice(), &place.to_be_bytes()].concat()
+}
+
+/// The place that a result's key ends with.
+pub fn place_of_settlement_line(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+pub fn claim(account: &AccountId, line: &LineId) -> Vec<u8> {
+    named(CLAIM, [account.as_str(), line.as_str()])
+}
+
+/// All payouts of one account begin with this.
+pub fn payouts_of(account: &AccountId) -> Vec<u8> {
+    named(PAYOUT, [account.as_str(), ""])
+}
+
+pub fn payout(account: &AccountId, reference: &Reference) -> Vec<u8> {
+    named(PAYOUT, [account.as_str(), reference.as_str()])
+}
+
 /// The webhook that a key of one begins with.
 pub fn webhook_of(key: &[u8]) -> Option<WebhookId> {
     key.get(1..17).and_then(|bytes| bytes.try_into().ok()).map(WebhookId)
@@ -391,6 +436,9 @@ pub fn describe(key: &[u8]) -> String {
         Some(NOTICE) => format!("a notice of webhook {}", webhook()),
         Some(PERIOD) => "a closed period".to_owned(),
         Some(b's') => "the keys of seals".to_owned(),
+        Some(SETTLEMENT) => "a settlement file".to_owned(),
+        Some(CLAIM) => format!("settlement line {}", names(2)),
+        Some(PAYOUT) => format!("payout {}", names(2)),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

@@ -1,7 +1,7 @@
 //! Dates as providers write them that name no offset, and HTTP's own.
 
 use crate::domain::time::{NotATime, OffsetTime, Time};
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use std::time::Duration;
 
@@ -25,6 +25,16 @@ pub fn seconds(text: &str, zone: &TimeZone) -> Result<OffsetTime, NotATime> {
     }
     let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).map_err(|_| NotATime)?;
     OffsetTime::civil(civil, zone)
+}
+
+/// A day as files write it: `2026-02-13`, or day first, `13/02/2026`.
+pub fn day(text: &str) -> Result<Date, NotATime> {
+    let part = |number: i16| i8::try_from(number).map_err(|_| NotATime);
+    let [day, month, year] = match numbers(text, '-', [4, 2, 2]) {
+        Ok([year, month, day]) => [day, month, year],
+        Err(_) => numbers(text, '/', [2, 2, 4])?,
+    };
+    Date::new(year, part(month)?, part(day)?).map_err(|_| NotATime)
 }
 
 /// The pause that a Retry-After header asks for: seconds, or a date.
@@ -52,6 +62,22 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days() {
+        for (text, expected) in [
+            ("2026-02-13", Some("2026-02-13")),
+            ("13/02/2026", Some("2026-02-13")),
+            ("02/13/2026", None),
+            ("2026-2-13", None),
+            ("2026-02-30", None),
+            ("13-02-2026", None),
+            ("13/02/26", None),
+            ("", None),
+        ] {
+            assert_eq!(day(text).map(|day| day.to_string()).ok().as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn pt_br_dates() {

@@ -1,7 +1,7 @@
 //! Balances of any past moment: what the running balances say at every seq and time is what a replay says, also after a
 //! migration; `verify` names every one that is wrong, missing or too many.
 
-use crate::books::{Ledger, seen, terms};
+use crate::books::{Ledger, pay_out, seen, terms};
 use crate::fold::dice::Dice;
 use razao::daemon;
 use razao::domain::balance::Balances;
@@ -24,6 +24,10 @@ const ACCOUNTS: [&str; 4] = ["loja", "loja-b", "loja0", "l"];
 const WORDS: [Word; 5] = [Word::Paid, Word::Completed, Word::Refunded, Word::Chargeback, Word::Expired];
 
 pub fn command(dice: &mut Dice) -> Command {
+    if dice.happens(50) {
+        let nth = dice.below(200);
+        return pay_out(&format!("TED-{nth}"), i64::try_from(nth).unwrap() + 1);
+    }
     let reference = format!("PED-{}", dice.below(150));
     let gross = i64::try_from(dice.between(1_000, 9_999)).unwrap();
     let refunded = dice.happens(300).then_some(gross / 3);

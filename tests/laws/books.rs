@@ -12,6 +12,7 @@ use razao::ledger::books::Books;
 use razao::ledger::command::{
     AccountTerms, Command, News, Received, Record, Registration, Reply, SubmitError, Verdict,
 };
+use razao::ledger::payouts::PayoutRequest;
 use razao::ledger::reader::Reader;
 use razao::ledger::writer::{self, Handle, Rim, Started};
 use razao::schedule::cadence::Cadence;
@@ -123,6 +124,16 @@ pub fn register(reference: &str, amount: i64) -> Command {
         expires_at: None,
         provider_ref: None,
         metadata: Some("{\"buyer\":\"Maria\"}".to_owned()),
+    })
+}
+
+pub fn pay_out(reference: &str, amount: i64) -> Command {
+    Command::RecordPayout(PayoutRequest {
+        account: terms().account,
+        reference: Reference::parse(reference).unwrap(),
+        amount: cents(amount),
+        currency: Currency::BRL,
+        occurred_at: None,
     })
 }
 

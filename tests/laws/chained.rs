@@ -1,6 +1,7 @@
 //! Entries are gapless and chained, and never change: whatever is altered afterwards, `verify` names it.
 
-use crate::books::{Ledger, key, lives_of, newborn};
+use crate::books::{Ledger, key, lives_of, newborn, pay_out};
+use crate::settlements::settle;
 use razao::domain::chain::{self, Body};
 use razao::domain::ids::Seq;
 use razao::ledger::command::{Command, Ruled, RulingRequest};
@@ -24,6 +25,10 @@ fn ledger_of_many_kinds(orders: i64) -> Arc<Memory> {
         action: Ruled::SetState(razao::domain::state::State::Paid),
     };
     ledger.then(Command::Rule(ruling));
+    ledger.then(pay_out("TED-1", 1_000));
+    settle(1, &["L1,PED-0,100.00,2.50", "L2,PED-1,100.00,1.00"])
+        .into_iter()
+        .for_each(|it| drop(ledger.then(it)));
     ledger.stop();
     engine
 }
@@ -71,6 +76,8 @@ fn any_flipped_byte_of_anything_else_that_is_derived_is_seen() {
         keys::DISCREPANCY,
         keys::RECEIPT,
         keys::PROVIDER_REF,
+        keys::CLAIM,
+        keys::PAYOUT,
     ];
     for (key, value) in all(&*engine).into_iter().filter(|(key, _)| derived.contains(&key[0])) {
         for place in [0, value.len() / 2, value.len() - 1] {
@@ -92,6 +99,8 @@ fn anything_derived_that_is_missing_is_seen() {
         keys::BALANCE,
         keys::DISCREPANCY,
         keys::PROVIDER_REF,
+        keys::CLAIM,
+        keys::PAYOUT,
     ];
     let whole = ledger_of_many_kinds(6);
     let pairs = all(&*whole);

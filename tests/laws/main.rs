@@ -34,6 +34,8 @@ mod requests;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod settlements;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod stable;

@@ -16,6 +16,7 @@ mod checks;
 mod daemon;
 mod disk;
 mod faults;
+mod files;
 mod network;
 mod payments;
 mod people;
@@ -189,6 +190,7 @@ const REACHED: &[&str] = &[
     "closed unknown_status",
     "death with a callback at the door",
     "death with calls under way",
+    "death with a file under way",
     "death with commands queued",
     "death with deliveries under way",
     "death within a sync",
@@ -196,6 +198,11 @@ const REACHED: &[&str] = &[
     "delivery recorded",
     "delivery resent",
     "event delivered again",
+    "line different",
+    "line matched",
+    "line only_there",
+    "line repeated",
+    "line unreadable",
     "list of events read",
     "list of events with news",
     "opened amount_unknown",
@@ -209,6 +216,8 @@ const REACHED: &[&str] = &[
     "order polled when due",
     "our clock goes ahead",
     "our clock goes back",
+    "payout recorded",
+    "payout repeated",
     "poll answered",
     "poll failed",
     "provider did not know it",

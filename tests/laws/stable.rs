@@ -5,10 +5,16 @@ use razao::domain::chain::{Hash, canonical, hash};
 use razao::domain::discrepancy::{Action, Cause};
 use razao::domain::entry::{DiscrepancyNote, Entry, Kind};
 use razao::domain::evidence::{Origin, Source};
-use razao::domain::ids::{AccountId, Nonce, ReceiptId, Reference, Seq};
+use razao::domain::ids::{
+    AccountId, LineId, Nonce, OrderKey, ProviderRef, ReceiptId, Reference, Seq, SettlementId,
+};
 use razao::domain::money::Currency;
+use razao::domain::payout::Payout;
 use razao::domain::posting::{LedgerAccount, Posting, Purpose};
 use razao::domain::receipt::Private;
+use razao::domain::settlement::{
+    Applied, Claim, FileTerms, Finding, LineAmounts, LineResult, Reason, Settlement, Tally, What,
+};
 use razao::domain::state::State;
 use razao::domain::time::{OffsetTime, Time};
 use razao::domain::webhook::{
@@ -172,4 +178,79 @@ fn stored_webhooks_are_as_ever() {
         digest(codec::encode(key, &delivery).unwrap()),
     ];
     assert_eq!(found, ["e05de80bdc9249cd", "92832d9a0e1190b7", "a4cf31979132dd9d", "d4eb8f9207d60fd2"]);
+}
+
+/// The same of payouts and settlement files.
+#[test]
+fn stored_payouts_and_settlement_files_are_as_ever() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let account = AccountId::parse("loja").unwrap();
+    let reference = Reference::parse("PED-1").unwrap();
+    let line = LineId::parse("L1").unwrap();
+    let id = SettlementId(Nonce::new(Time(1_800_000_000_000_000), [1, 2, 3, 4, 5, 6, 7, 8]).0);
+    let name = "00066517289880000102030405060708";
+    assert_eq!(id.to_string(), format!("set_{name}"));
+    for (key, expected) in [
+        (keys::payout(&account, &reference), "706c6f6a61005045442d31".to_owned()),
+        (keys::claim(&account, &line), "676c6f6a61004c31".to_owned()),
+        (keys::settlement(id), format!("6668{name}")),
+        (keys::settlement_line(id, 7), format!("666c{name}0000000000000007")),
+    ] {
+        assert_eq!(hex(&key), expected);
+    }
+    let (at, told) = (Time(1_800_000_000_000_001), OffsetTime::parse("2026-03-02T18:00:00-03:00").unwrap());
+    let payout = Payout {
+        account: account.clone(),
+        reference: reference.clone(),
+        amount: money(10_010),
+        currency: Currency::BRL,
+        occurred_at: told,
+        recorded_at: at,
+        seq: Seq(7),
+    };
+    let amounts = LineAmounts { gross: money(10_010), fee: Some(money(10)), net: Some(money(10_000)) };
+    let reason =
+        Some(Reason { what: What::Fee, expected: Some("0.20".to_owned()), found: Some("0.10".to_owned()) });
+    let order = OrderKey::new(account.clone(), reference.clone());
+    let claim = Claim {
+        settlement: id,
+        order,
+        amounts,
+        settled: Some(at),
+        finding: Finding::Different,
+        reason: reason.clone(),
+    };
+    let result = LineResult {
+        number: Some(2),
+        id: Some(line),
+        reference: Some(reference.clone()),
+        provider_ref: Some(ProviderRef::from(&reference)),
+        amounts: Some(amounts),
+        settled: Some(told),
+        finding: Finding::Different,
+        reason,
+        order: Some(reference),
+        applied: Applied::Now,
+        entries: vec![Seq(7)],
+    };
+    let mut tally = Tally::default();
+    tally.add(&result);
+    let settlement = Settlement {
+        id,
+        account,
+        currency: Currency::BRL,
+        terms: FileTerms { mapping: "razao".to_owned(), assumed: true, days: Some((at, at)) },
+        begun_at: at,
+        finished_at: Some(at),
+        tally,
+    };
+    let digest = |bytes: Vec<u8>| Hash::of(&hex(&bytes)).to_hex()[..16].to_owned();
+    let key = b"M";
+    let found = [
+        digest(codec::encode(key, &payout).unwrap()),
+        digest(codec::encode(key, &claim).unwrap()),
+        digest(codec::encode(key, &result).unwrap()),
+        digest(codec::encode(key, &settlement).unwrap()),
+    ];
+    assert_eq!(found, ["a5469a976c0d9b47", "c194537654f63cef", "f52e21a2180c277a", "bf42ec86104f3581"]);
 }

@@ -34,6 +34,7 @@ static NEEDY: Spec = Spec {
     callback_shape: "",
     callback_entry: "",
     polling: Polling { pause_min: Duration::from_secs(1), quota: None },
+    settlement: None,
 };
 
 impl Provider for Needy {

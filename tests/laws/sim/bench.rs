@@ -137,7 +137,11 @@ impl Bench {
             Done::Worked(done) => self.daemon.worked(done),
             Done::Polled(_, _, result) => self.polled = Some(result),
             Done::Answered { result: Ok(Reply::Received(id)), .. } => self.received = Some(id),
-            Done::Answered { .. } | Done::Acted(_) | Done::Hooked { .. } | Done::Reprocessed(..) => {}
+            Done::Answered { .. }
+            | Done::Acted(_)
+            | Done::Hooked { .. }
+            | Done::Reprocessed(..)
+            | Done::Filed(..) => {}
         }
     }
 

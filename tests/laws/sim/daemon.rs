@@ -7,6 +7,7 @@ use super::network::Wires;
 use super::plan::Plan;
 use razao::clock::Clock;
 use razao::domain::ids::{AccountId, OrderKey, ReceiptId};
+use razao::domain::settlement::LineResult;
 use razao::domain::time::Time;
 use razao::ingest::accounts::Accounts;
 use razao::ingest::activity::Activity;
@@ -77,6 +78,8 @@ pub enum Purpose {
     Poll,
     Door,
     People,
+    /// A settlement file, command after command.
+    File,
 }
 
 /// How a task ended.
@@ -96,6 +99,8 @@ pub enum Done {
         result: Result<Reply, SubmitError>,
     },
     Reprocessed(AccountId, ReceiptId, Result<Reply, SubmitError>),
+    /// As far as the file came.
+    Filed(AccountId, Vec<LineResult>, Result<(), SubmitError>),
 }
 
 impl Machine {
@@ -208,6 +213,22 @@ impl Daemon {
         let handle = self.desk.handle.clone();
         self.spawn(Purpose::People, async move {
             Done::Hooked { shop, note, result: handle.submit_patiently(command).await }
+        });
+    }
+
+    /// A settlement file's commands, one after the other as the handler submits them.
+    pub fn file(&mut self, account: AccountId, commands: Vec<Command>) {
+        let handle = self.desk.handle.clone();
+        self.spawn(Purpose::File, async move {
+            let mut found = Vec::new();
+            for command in commands {
+                match handle.submit_patiently(command).await {
+                    Ok(Reply::Settled(results)) => found.extend(results),
+                    Ok(_) => {}
+                    Err(error) => return Done::Filed(account, found, Err(error)),
+                }
+            }
+            Done::Filed(account, found, Ok(()))
         });
     }
 

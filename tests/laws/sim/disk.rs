@@ -95,6 +95,7 @@ impl Platter {
             Some(Fault::AgendaLost) => key.first() == Some(&keys::AGENDA),
             Some(Fault::PollLost) => key.first() == Some(&keys::POLL),
             Some(Fault::PostingForgotten) => key.first() == Some(&keys::BALANCE),
+            Some(Fault::ClaimForgotten) => key.first() == Some(&keys::CLAIM),
             Some(Fault::IndexForgotten) => key.first() == Some(&keys::PROVIDER_REF),
             _ => false,
         }

@@ -56,11 +56,15 @@ pub enum Fault {
     OrderOvertaken,
     /// Deliveries go on one event too far after a restart.
     EventSkipped,
+    /// A settlement line that was applied is taken for a new one.
+    ClaimForgotten,
+    /// Settlement lines are read without their fee.
+    FeeForgotten,
 }
 
 impl Fault {
     /// Each with the seeds within which it has to be noticed.
-    pub const ALL: [(Fault, &str, u64); 21] = [
+    pub const ALL: [(Fault, &str, u64); 23] = [
         (Fault::EarlyAck, "early-ack", 200),
         (Fault::StalePublish, "stale-publish", 200),
         (Fault::AgendaLost, "agenda-lost", 100),
@@ -82,6 +86,8 @@ impl Fault {
         (Fault::DeliveredUnconfirmed, "delivered-unconfirmed", 100),
         (Fault::OrderOvertaken, "order-overtaken", 200),
         (Fault::EventSkipped, "event-skipped", 300),
+        (Fault::ClaimForgotten, "claim-forgotten", 50),
+        (Fault::FeeForgotten, "fee-forgotten", 50),
     ];
 
     pub fn parse(name: &str) -> Option<Fault> {
@@ -113,7 +119,9 @@ impl Fault {
             | Fault::DatedAfterAnswer
             | Fault::DeliveredUnconfirmed
             | Fault::OrderOvertaken
-            | Fault::EventSkipped => return account,
+            | Fault::EventSkipped
+            | Fault::ClaimForgotten
+            | Fault::FeeForgotten => return account,
         };
         Account { provider, ..account }
     }

@@ -23,6 +23,9 @@ impl World {
                 known.into_iter().for_each(|payment| payment.registered = true);
             }
             Ok(Reply::Ruled(order)) => self.tell(|| format!("{} was ruled: {}", order.key, order.state())),
+            Ok(Reply::PaidOut(paid_out)) => {
+                self.reach.count(if paid_out.new { "payout recorded" } else { "payout repeated" });
+            }
             Ok(_) => {}
             Err(SubmitError::Refused(refusal)) => {
                 self.reach.count("people refused");

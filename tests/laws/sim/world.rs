@@ -5,6 +5,7 @@ use super::checks::{self, Seen};
 use super::daemon::{Daemon, Done, Machine, OurClock, Purpose};
 use super::disk::Disk;
 use super::faults::Fault;
+use super::files::Files;
 use super::network::Wires;
 use super::payments::{Payment, Side, skew};
 use super::plan::Plan;
@@ -51,6 +52,7 @@ pub struct World {
     /// Whether a provider said anything that was not true.
     pub lied: bool,
     pub dice: Dice,
+    pub files: Files,
     pub now: Time,
     pub calm: bool,
     pub ends: Time,
@@ -83,6 +85,7 @@ pub enum Event {
     Boot,
     Act,
     Read,
+    File,
 }
 
 /// What one world came to.
@@ -183,6 +186,7 @@ impl World {
             story: tell.then(|| vec![format!("seed {seed}: {plan:?}")]),
             plan,
             dice,
+            files: Files::draw(seed),
         }
     }
 
@@ -201,6 +205,7 @@ impl World {
         if self.plan.polls {
             checks::found_by_polls(self)?;
         }
+        self.post_last_files()?;
         self.poll_everything()?;
         self.tell(|| "a last restart".to_owned());
         self.die();
@@ -256,6 +261,7 @@ impl World {
             self.schedule(at, Event::Read);
         }
         self.shops.set_out(self.now, self.plan.chaos());
+        self.set_out_files();
     }
 
     fn set_clock(&self) {
@@ -327,6 +333,7 @@ impl World {
             Event::Restart(_) => {}
             Event::Boot => self.boot()?,
             Event::Act => self.act(),
+            Event::File => self.post_some_file(),
             Event::Read => self.read()?,
         }
         Ok(())
@@ -398,6 +405,7 @@ impl World {
             Done::Answered { knock, result } => self.answered(knock, result),
             Done::Acted(result) => self.acted(result),
             Done::Hooked { shop, note, result } => return self.hooked(shop, note, result),
+            Done::Filed(account, results, end) => self.filed(account.as_str(), results, end),
             Done::Reprocessed(account, id, result) => {
                 self.tell(|| format!("{id} is processed again: {}", result.is_ok()));
                 if result.is_ok()
@@ -481,6 +489,9 @@ impl World {
             self.reach.count("death with calls under way");
         }
         let (purposes, left) = daemon.die();
+        if purposes.contains(&Purpose::File) {
+            self.reach.count("death with a file under way");
+        }
         if purposes.contains(&Purpose::Door) {
             self.reach.count("death with a callback at the door");
         }
