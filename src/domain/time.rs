@@ -56,6 +56,11 @@ impl Time {
         OffsetTime::civil(date.at(0, 0, 0, 0), zone).map(|told| told.at)
     }
 
+    /// The day it lies in, in a zone.
+    pub fn date(self, zone: &TimeZone) -> jiff::civil::Date {
+        zone.to_datetime(self.timestamp()).date()
+    }
+
     fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0.clamp(*SHOWN.start(), *SHOWN.end())).unwrap_or_default()
     }
