@@ -1,7 +1,7 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, export, orders, receipts,
     reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         callbacks::post, callbacks::post_with_key,
         orders::put, orders::get, orders::list, orders::history, orders::poll, batch::post,
-        entries::list, entries::get, entries::head,
+        entries::list, entries::get, entries::head, export::get,
         events::list, stream::get, socket::get, tickets::post,
         balances::get, statement::get,
         receipts::list, receipts::get, receipts::reprocess, reprocess::post,

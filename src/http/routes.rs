@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, receipts,
-    reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, export, openapi, orders,
+    receipts, reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -34,6 +34,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/ws").route(get().to(socket::get)))
         .service(at("/v1/tickets").route(post().to(tickets::post)))
         .service(at("/v1/balances").route(get().to(balances::get)))
+        .service(at("/v1/export").route(get().to(export::get)))
         .service(at("/v1/statement").route(get().to(statement::get)))
         .service(at("/v1/callbacks").route(get().to(receipts::list)))
         .service(at("/v1/callbacks:reprocess").route(post().to(reprocess::post)))

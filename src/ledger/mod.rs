@@ -7,6 +7,7 @@ pub mod deliveries;
 pub mod idempotency;
 pub mod lists;
 pub mod polls;
+pub mod range;
 pub mod reader;
 pub mod runs;
 pub mod statement;

@@ -18,6 +18,7 @@ mod discrepancies;
 mod doors;
 mod durable;
 mod events;
+mod export;
 mod history;
 mod hostile;
 mod idempotency;
