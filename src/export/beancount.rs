@@ -2,13 +2,14 @@
 //! order is a link, the kind a tag. An account is opened on the day it is first used, under its name in components;
 //! what it is called elsewhere stands in the metadata of its `open`.
 
-use super::journal::{Frame, Held, escaped, facts, story};
+use super::journal::{Frame, Held, comments, escaped, facts, story};
 use super::{Ends, ExportError, Form};
 use crate::domain::entry::Entry;
 use crate::domain::money::{Currency, Total};
 use crate::domain::posting::LedgerAccount;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Where opening balances come from.
 const EQUITY: &str = "Equity:Opening-Balances";
@@ -47,12 +48,13 @@ impl Beancount {
     fn begin_on(&mut self, date: Date, text: &mut String) {
         match self.frame.ends {
             Ends::Comment => {}
+            Ends::Assert if self.opening.is_empty() => {}
             Ends::Assert => balances(date, &self.opening, text),
-            Ends::Open => self.from_equity(date, text),
+            Ends::Open => self.post_opening(date, text),
         }
     }
 
-    fn from_equity(&mut self, date: Date, text: &mut String) {
+    fn post_opening(&mut self, date: Date, text: &mut String) {
         let called: BTreeMap<String, String> = self
             .frame
             .ledger_accounts()
@@ -79,7 +81,7 @@ impl Beancount {
 
 impl Form for Beancount {
     fn begin(&mut self, text: &mut String) {
-        self.frame.heading.iter().for_each(|line| text.push_str(&format!("; {line}\n")));
+        self.frame.head(text);
         if self.frame.ends == Ends::Comment {
             if !self.opened.is_empty() {
                 text.push_str(AUTO_ACCOUNTS);
@@ -94,7 +96,7 @@ impl Form for Beancount {
             self.begin_on(date, text);
         }
         self.last = Some(date);
-        let chart = std::sync::Arc::clone(&self.frame.custom.chart);
+        let chart = Arc::clone(&self.frame.custom.chart);
         for posting in &entry.postings {
             let ledger_account = &posting.ledger_account;
             self.open(&chart.components(ledger_account), &chart.name(ledger_account), date, text);
@@ -128,13 +130,6 @@ fn balances(date: Date, held: &Held, text: &mut String) {
     text.push('\n');
     for ((name, currency), total) in held {
         text.push_str(&format!("{date} balance {name:<40}  {:>14} ~ 0 {currency}\n", total.show(*currency)));
-    }
-}
-
-fn comments(what: &str, held: &Held, text: &mut String) {
-    text.push('\n');
-    for ((name, currency), total) in held {
-        text.push_str(&format!("; {what} balance: {name}  {} {currency}\n", total.show(*currency)));
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::{Custom, ExportError, Form};
 use crate::domain::entry::Entry;
+use crate::domain::money::Money;
 use crate::domain::posting::Posting;
 use std::collections::BTreeMap;
 
@@ -116,9 +117,8 @@ impl Csv {
 
     fn row(&self, entry: &Entry, posting: Option<&Posting>, details: &str, text: &mut String) {
         let word = |value: Option<&'static str>| value.unwrap_or_default();
-        let show = |amount: Option<crate::domain::money::Money>| {
-            amount.map(|amount| amount.show(entry.currency)).unwrap_or_default()
-        };
+        let show =
+            |amount: Option<Money>| amount.map(|amount| amount.show(entry.currency)).unwrap_or_default();
         let ledger_account = posting.map(|posting| &posting.ledger_account);
         let name = |name: Option<String>| name.unwrap_or_default();
         let (origin, note) = (&entry.origin, entry.discrepancy.as_ref());

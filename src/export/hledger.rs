@@ -2,7 +2,7 @@
 //! else is a tag. Anybody's words are percent-encoded in tags, where a comma would end them, and in the description,
 //! which a semicolon would end, the signs that mean something to hledger are replaced.
 
-use super::journal::{Frame, Held, Whose, escaped, facts, story};
+use super::journal::{Frame, Held, Whose, comments, escaped, facts, story};
 use super::{Ends, ExportError, Form};
 use crate::domain::entry::Entry;
 use crate::domain::money::{Currency, Total};
@@ -55,11 +55,11 @@ impl Hledger {
             Ends::Comment => {}
             Ends::Assert if self.opening.is_empty() => {}
             Ends::Assert => assertions(date, "opening balances", &self.opening, text),
-            Ends::Open => self.from_equity(date, text),
+            Ends::Open => self.post_opening(date, text),
         }
     }
 
-    fn from_equity(&self, date: Date, text: &mut String) {
+    fn post_opening(&self, date: Date, text: &mut String) {
         let held: Vec<_> = self.opening.iter().filter(|(_, total)| **total != Total(0)).collect();
         if held.is_empty() {
             return;
@@ -74,7 +74,7 @@ impl Hledger {
 
 impl Form for Hledger {
     fn begin(&mut self, text: &mut String) {
-        self.frame.heading.iter().for_each(|line| text.push_str(&format!("; {line}\n")));
+        self.frame.head(text);
         self.directives(text);
         if self.frame.ends == Ends::Comment {
             comments("opening", &self.opening, text);
@@ -120,13 +120,6 @@ fn assertions(date: Date, what: &str, held: &Held, text: &mut String) {
     for ((name, currency), total) in held {
         let asserted = format!("{} = {}", amount(Total(0), *currency), amount(*total, *currency));
         line(name, &asserted, text);
-    }
-}
-
-fn comments(what: &str, held: &Held, text: &mut String) {
-    text.push('\n');
-    for ((name, currency), total) in held {
-        text.push_str(&format!("; {what} balance: {name}  {}\n", amount(*total, *currency)));
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Frame {
     opening: Balances,
     closing: Balances,
     /// Lines that say what the journal holds.
-    pub(super) heading: [String; 3],
+    heading: [String; 3],
 }
 
 impl Frame {
@@ -43,6 +43,10 @@ impl Frame {
             .to_owned(),
         ];
         Frame { custom, ends, opening, closing, heading }
+    }
+
+    pub(super) fn head(&self, text: &mut String) {
+        self.heading.iter().for_each(|line| text.push_str(&format!("; {line}\n")));
     }
 
     /// All ledger accounts that were ever posted to by the end.
@@ -70,6 +74,14 @@ fn held(balances: &Balances, name: impl Fn(&LedgerAccount) -> String) -> Held {
         *total = Total(total.0.saturating_add(sides.balance().0));
     }
     held
+}
+
+/// Balances that nobody checks.
+pub(super) fn comments(what: &str, held: &Held, text: &mut String) {
+    text.push('\n');
+    for ((name, currency), total) in held {
+        text.push_str(&format!("; {what} balance: {name}  {} {currency}\n", total.show(*currency)));
+    }
 }
 
 /// What happened, in a few words: `PED-1 paid`.

@@ -211,6 +211,10 @@ impl Export {
         Ok(Export { reader, wanted, form, stage: Stage::Beginning })
     }
 
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     fn chunk(&mut self) -> Result<String, ExportError> {
         let mut text = String::new();
         self.stage = match self.stage {

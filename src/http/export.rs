@@ -9,6 +9,7 @@ use crate::auth::Accounts;
 use crate::domain::ids::AccountId;
 use crate::export::{Custom, Ends, Export, Format, Wanted};
 use crate::ledger::range::Edge;
+use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream::{self, Stream};
@@ -55,41 +56,44 @@ pub async fn get(
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
     let query: ExportQuery = page::query(&request)?;
-    if query.balances.is_some() && !query.format.is_journal() {
-        return Err(Problem::parameter("balances goes with hledger and beancount"));
-    }
-    let account = query.account.as_deref().map(account_filter).transpose()?;
-    let (from, to) = Edge::pair(query.from.as_deref(), query.to.as_deref(), &app.timezone)?;
-    let (reader, custom) = (app.reader.clone(), app.custom());
-    let accounts = accounts(&permit, account);
-    let begin = move || {
-        let range = reader.range(from, to)?;
-        let wanted = Wanted { format: query.format, range, accounts, ends: query.balances };
-        let file = wanted.file_name();
-        Ok::<_, Problem>((file, Export::new(reader, custom, wanted)?))
-    };
-    let (file, export) = web::block(begin).await??;
+    let accounts = accounts(&permit, query.account.as_deref())?;
+    let export = web::block(move || begin(&app, &query, accounts)).await??;
+    let wanted = export.wanted();
     Ok(HttpResponse::Ok()
-        .content_type(query.format.content_type())
-        .insert_header(("Content-Disposition", format!("attachment; filename=\"{file}\"")))
+        .content_type(wanted.format.content_type())
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", wanted.file_name())))
         .streaming(chunks(export)))
 }
 
+/// The export that a query means, of these accounts. It reads the ledger: off the thread that serves others.
+pub fn begin(
+    app: &App,
+    query: &ExportQuery,
+    accounts: Option<BTreeSet<AccountId>>,
+) -> Result<Export, Problem> {
+    if query.balances.is_some() && !query.format.is_journal() {
+        return Err(Problem::parameter("balances goes with hledger and beancount"));
+    }
+    let (from, to) = Edge::pair(query.from.as_deref(), query.to.as_deref(), &app.timezone)?;
+    let range = app.reader.range(from, to)?;
+    let wanted = Wanted { format: query.format, range, accounts, ends: query.balances };
+    let custom = Custom { chart: app.chart.clone(), zone: app.timezone.clone() };
+    Ok(Export::new(app.reader.clone(), custom, wanted)?)
+}
+
 /// Whose entries: of what the token sees, what is asked for.
-fn accounts(permit: &Permit<LedgerRead>, asked: Option<AccountId>) -> Option<BTreeSet<AccountId>> {
-    match (&permit.claims.accounts, asked) {
+fn accounts(
+    permit: &Permit<LedgerRead>,
+    asked: Option<&str>,
+) -> Result<Option<BTreeSet<AccountId>>, Problem> {
+    let asked = asked.map(account_filter).transpose()?;
+    Ok(match (&permit.claims.accounts, asked) {
         (Accounts::All, None) => None,
         (Accounts::Only(seen), None) => Some(seen.iter().cloned().collect()),
         (Accounts::All | Accounts::Only(_), Some(account)) => {
             Some(Some(account).into_iter().filter(|account| permit.sees(account)).collect())
         }
-    }
-}
-
-impl App {
-    fn custom(&self) -> Custom {
-        Custom { chart: self.chart.clone(), zone: self.timezone.clone() }
-    }
+    })
 }
 
 /// The chunks as they are asked for. An error cuts the answer off, so that what lacks its end does not look whole.
