@@ -196,6 +196,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         audience: config.auth.audience,
         timezone: config.reports.zone,
         sealer,
+        chart: Arc::new(config.reports.chart),
         data_dir: dir.clone(),
         min_free_bytes: config.data.min_free_bytes,
         trusted_proxies: config.server.trusted_proxies,
@@ -273,6 +274,12 @@ pub fn open_alone(config: &Config) -> Result<Alone, OpenError> {
     let started = writer::start(rim(config, engine, Arc::new(SystemClock)), books).map_err(unusable)?;
     let published = started.reader.subscribe();
     Ok(Alone { handle: started.handle, published, writer: started.thread, dir })
+}
+
+/// Opens the configured data directory for a command that only reads.
+pub fn read_alone(config: &Config) -> Result<Reader, OpenError> {
+    let (engine, books) = open(&config.data.dir)?;
+    Ok(writer::prepare(rim(config, engine, Arc::new(SystemClock)), books).reader)
 }
 
 impl Alone {

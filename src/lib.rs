@@ -17,6 +17,7 @@ pub mod config;
 pub mod daemon;
 pub mod delivery;
 pub mod domain;
+pub mod export;
 pub mod faults;
 pub mod http;
 pub mod ingest;

@@ -14,7 +14,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["domain", "faults"]),
     (2, &["store", "wire", "schedule", "views", "clock"]),
     (3, &["ledger", "net", "providers"]),
-    (4, &["config", "sandbox"]),
+    (4, &["config", "sandbox", "export"]),
     (5, &["ingest", "delivery", "auth", "telemetry"]),
     (6, &["http"]),
     (7, &["daemon"]),
@@ -42,7 +42,7 @@ const NOT_IN_PURE: &[&str] = &[
 ];
 
 /// I/O only through the engine; time and dice are arguments.
-const DETERMINISTIC: &[&str] = &["store", "ledger", "ingest", "delivery"];
+const DETERMINISTIC: &[&str] = &["store", "ledger", "ingest", "delivery", "export"];
 const RIM_WITHIN: &[&str] = &[
     "store/sled.rs",
     "store/directory.rs",

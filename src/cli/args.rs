@@ -1,5 +1,6 @@
 //! What may be typed.
 
+use crate::export::{Ends, Format};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub enum Command {
     Connect(ConnectOptions),
     /// Follow a running daemon's events, one per line, and resume after any cut; forward them, signed, if wanted.
     Listen(ListenOptions),
+    /// Print a range of the ledger for other programs, as GET /v1/export does.
+    Export(ExportOptions),
     /// Name every problem of the configuration with its key; start nothing.
     CheckConfig,
 }
@@ -114,6 +117,26 @@ pub struct ListenOptions {
     /// Prints each event's body as it came.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct ExportOptions {
+    /// csv, csv-br (semicolons and decimal commas), ndjson, hledger or beancount.
+    #[arg(long)]
+    pub format: Format,
+    /// A day (its start in reports.timezone), a time of recording or a seq, inclusive; without it the beginning.
+    #[arg(long, value_name = "FROM")]
+    pub from: Option<String>,
+    /// A day's start or a time, exclusive, or a seq, inclusive; without it the end.
+    #[arg(long, value_name = "TO")]
+    pub to: Option<String>,
+    /// Entries of this account alone.
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Balances at both ends of a journal: comment, assert, or open (posted from equity, then asserted). Without it assert
+    /// where nothing was held before the range, else comment.
+    #[arg(long, value_name = "HOW")]
+    pub balances: Option<Ends>,
 }
 
 #[derive(Args)]

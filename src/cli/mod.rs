@@ -6,6 +6,7 @@ pub mod args;
 mod check_config;
 mod connect;
 mod demo;
+mod export;
 mod import;
 mod kept;
 mod listen;
@@ -50,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::Connect(options) => connect::run(&arguments.config, &options),
         Command::Listen(options) => listen::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
+        Command::Export(options) => export::run(&arguments.config, &options),
         Command::CheckConfig => check_config::run(&arguments.config),
     };
     match end {

@@ -9,10 +9,11 @@ use super::sections::{
 };
 use super::units;
 use super::{Account, Config};
+use crate::domain::chart::{Chart, Name};
+use crate::domain::posting::LedgerAccount;
 use crate::providers::provider::{Provider, Spec};
 use config::{Map, Value};
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(super) fn read(tree: Map<String, Value>, notes: &Notes, providers: &[&'stati
         let backup = root.section("backup", |section| backup(section, &data));
         let telemetry = root.section("telemetry", telemetry);
         let accounts: Vec<Account> = accounts::read(root, poll, providers);
+        strangers(&reports.chart, &accounts, notes);
         let warnings = Vec::new();
         Config {
             server,
@@ -201,9 +203,30 @@ pub(super) fn zone(section: &mut Reader<'_>) -> TimeZone {
     section.parsed("timezone", units::zone(ZONE).unwrap_or(TimeZone::UTC), units::zone)
 }
 
-fn chart(section: &mut Reader<'_>) -> BTreeMap<String, String> {
-    let names = section.names();
-    names.into_iter().filter_map(|name| section.filled(&name).map(|theirs| (name, theirs))).collect()
+/// Free keys: ledger accounts, each with the accountant's name.
+fn chart(section: &mut Reader<'_>) -> Chart {
+    let mut chart = Chart::default();
+    for key in section.names() {
+        let Some(theirs) = section.filled(&key) else { continue };
+        let ledger_account = LedgerAccount::parse(&key).map_err(|error| section.wrong(&key, error));
+        let name = Name::parse(&theirs).map_err(|error| section.wrong(&key, format!("{theirs:?}: {error}")));
+        if let (Ok(ledger_account), Ok(name)) = (ledger_account, name)
+            && let Err(clash) = chart.call(ledger_account, name)
+        {
+            section.wrong(&key, clash);
+        }
+    }
+    chart
+}
+
+/// A name for an account that is not configured is right where the ledger holds it from earlier, and else a slip.
+fn strangers(chart: &Chart, accounts: &[Account], notes: &Notes) {
+    for (ledger_account, _) in chart.iter() {
+        if !accounts.iter().any(|account| account.merchant.id == ledger_account.account) {
+            let what = format!("no account {} is configured", ledger_account.account);
+            notes.warn(&format!("reports.chart.{ledger_account}"), what);
+        }
+    }
 }
 
 fn backup(section: &mut Reader<'_>, data: &Data) -> Backup {

@@ -2,9 +2,9 @@
 
 use super::keys::AuthKey;
 use super::units::Rate;
+use crate::domain::chart::Chart;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub struct Limits {
 pub struct Reports {
     pub zone: TimeZone,
     /// The accountant's names by ledger account.
-    pub chart: BTreeMap<String, String>,
+    pub chart: Chart,
 }
 
 #[derive(Clone, Debug)]

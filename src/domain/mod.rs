@@ -3,6 +3,7 @@
 pub mod balance;
 pub mod bridge;
 pub mod chain;
+pub mod chart;
 pub mod discrepancy;
 pub mod entry;
 pub mod evidence;

@@ -45,6 +45,26 @@ impl Purpose {
     ];
 }
 
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is no ledger account; one is such as income:loja-picpay:sales or assets:bank:loja-picpay")]
+pub struct NotALedgerAccount(pub String);
+
+impl LedgerAccount {
+    /// From its name.
+    pub fn parse(text: &str) -> Result<Self, NotALedgerAccount> {
+        let named = |part: &str| {
+            let account = AccountId::parse(part).ok()?;
+            let mut all =
+                Purpose::ALL.map(|purpose| LedgerAccount { account: account.clone(), purpose }).into_iter();
+            all.find(|ledger_account| ledger_account.to_string() == text)
+        };
+        text.split(':')
+            .skip(1)
+            .find_map(named)
+            .ok_or_else(|| NotALedgerAccount(text.chars().take(100).collect()))
+    }
+}
+
 impl fmt::Display for LedgerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let account = &self.account;
@@ -78,4 +98,33 @@ pub fn postings(account: &AccountId, before: &OrderBalances, after: &OrderBalanc
             amount,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_names_one_ledger_account() {
+        for account in ["loja", "pending", "-", "assets"] {
+            let account = AccountId::parse(account).unwrap();
+            for purpose in Purpose::ALL {
+                let ledger_account = LedgerAccount { account: account.clone(), purpose };
+                assert_eq!(LedgerAccount::parse(&ledger_account.to_string()), Ok(ledger_account));
+            }
+        }
+        for odd in [
+            "",
+            "assets",
+            "assets:loja",
+            "assets:loja:sales",
+            "income:bank:sales",
+            "assets:bank:bank",
+            "assets:Loja:pending",
+            "assets:loja:pending:",
+            " assets:loja:pending",
+        ] {
+            assert!(LedgerAccount::parse(odd).is_err(), "{odd:?}");
+        }
+    }
 }

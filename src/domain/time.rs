@@ -64,6 +64,11 @@ impl Time {
         Ok((begins(date)?, begins(next)?))
     }
 
+    /// The day it lies in, in a zone.
+    pub fn date(self, zone: &TimeZone) -> jiff::civil::Date {
+        zone.to_datetime(self.timestamp()).date()
+    }
+
     fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0.clamp(*SHOWN.start(), *SHOWN.end())).unwrap_or_default()
     }

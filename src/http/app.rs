@@ -10,6 +10,7 @@ use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::delivery;
 use crate::delivery::board::Board;
+use crate::domain::chart::Chart;
 use crate::domain::ids::RunId;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
@@ -52,6 +53,8 @@ pub struct App {
     pub timezone: TimeZone,
     /// Signs checkpoints of the ledger.
     pub sealer: Arc<Sealer>,
+    /// What reports call ledger accounts.
+    pub chart: Arc<Chart>,
     pub data_dir: PathBuf,
     pub min_free_bytes: u64,
     pub trusted_proxies: Vec<IpNet>,

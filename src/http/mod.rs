@@ -11,6 +11,7 @@ pub mod deliveries;
 pub mod discrepancies;
 pub mod entries;
 pub mod events;
+pub mod export;
 pub mod guard;
 pub mod idempotency;
 pub mod limits;

@@ -1,8 +1,8 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, payouts, periods,
-    receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, export, orders, payouts,
+    periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         callbacks::post, callbacks::post_with_key,
         orders::put, orders::get, orders::list, orders::history, orders::poll, batch::post,
-        entries::list, entries::get, entries::head,
+        entries::list, entries::get, entries::head, export::get,
         events::list, stream::get, socket::get, tickets::post,
         balances::get, statement::get,
         periods::close, periods::list, periods::get, periods::corrections,

@@ -2,9 +2,11 @@
 
 use crate::auth::Denied;
 use crate::domain::ids::IdError;
+use crate::export::ExportError;
 use crate::ingest::desk::PollError;
 use crate::ingest::receive::Rejection;
 use crate::ledger::command::{Refusal, SubmitError};
+use crate::ledger::range::RangeError;
 use crate::ledger::seal::SealError;
 use crate::store::meta::StoreError;
 use actix_web::http::StatusCode;
@@ -138,6 +140,26 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Engine(error) => Problem::unavailable(error.to_string(), 30),
             StoreError::Codec(error) => Problem::internal(error),
+        }
+    }
+}
+
+impl From<RangeError> for Problem {
+    fn from(error: RangeError) -> Problem {
+        match error {
+            RangeError::Store(error) => error.into(),
+            RangeError::NotAnEdge | RangeError::Turned | RangeError::Beyond(_) => {
+                Problem::parameter(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Problem {
+        match error {
+            ExportError::Store(error) => error.into(),
+            ExportError::Gone(_) | ExportError::NoJson { .. } => Problem::internal(error),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, payouts,
-    periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, export, openapi, orders,
+    payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets,
+    webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -34,6 +35,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/ws").route(get().to(socket::get)))
         .service(at("/v1/tickets").route(post().to(tickets::post)))
         .service(at("/v1/balances").route(get().to(balances::get)))
+        .service(at("/v1/export").route(get().to(export::get)))
         .service(at("/v1/statement").route(get().to(statement::get)))
         .service(at("/v1/periods").route(get().to(periods::list)))
         .service(at("/v1/periods/{period}").route(get().to(periods::get)))

@@ -8,6 +8,8 @@ use crate::domain::ids::Seq;
 use crate::domain::money::{Currency, Total};
 use crate::domain::posting::{LedgerAccount, Purpose};
 use crate::domain::time::Time;
+use crate::export::{Dialect, Row};
+use crate::ledger::range::{Edge, Range};
 use crate::ledger::reader::Reader;
 use crate::ledger::statement::{Asked, Page, Period, Place};
 use crate::views::statement::StatementLineView;
@@ -18,7 +20,6 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fmt;
 use utoipa::{IntoParams, ToSchema};
 
 /// Lines that a CSV is read by.
@@ -165,37 +166,10 @@ fn currency(app: &App, ledger_account: &LedgerAccount, asked: Option<&str>) -> R
     Currency::parse(code).map_err(|error| Problem::parameter(error.to_string()))
 }
 
-/// Where a period begins or ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    Seq(Seq),
-    Time(Time),
-}
-
-impl Edge {
-    fn parse(text: &str, zone: &TimeZone) -> Result<Edge, Problem> {
-        let expected =
-            || Problem::parameter("a day such as 2026-11-01, an RFC 3339 time or a seq is expected");
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().map(|seq| Edge::Seq(Seq(seq))).map_err(|_| expected());
-        }
-        Time::day(text, zone).or_else(|_| Time::parse(text)).map(Edge::Time).map_err(|_| expected())
-    }
-
-    fn time(self) -> Result<Time, Problem> {
-        match self {
-            Edge::Time(time) => Ok(time),
-            Edge::Seq(_) => Err(Problem::parameter("with date=occurred, from and to are days or times")),
-        }
-    }
-}
-
-impl fmt::Display for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Edge::Seq(seq) => seq.fmt(f),
-            Edge::Time(time) => time.fmt(f),
-        }
+fn time(edge: Edge) -> Result<Time, Problem> {
+    match edge {
+        Edge::Time(time) => Ok(time),
+        Edge::Seq(_) => Err(Problem::parameter("with date=occurred, from and to are days or times")),
     }
 }
 
@@ -208,39 +182,17 @@ struct Edges {
 
 impl Edges {
     fn parse(query: &StatementQuery, zone: &TimeZone) -> Result<Edges, Problem> {
-        let edge = |text: &Option<String>| text.as_deref().map(|text| Edge::parse(text, zone)).transpose();
-        let edges =
-            Edges { from: edge(&query.from)?, to: edge(&query.to)?, by: query.date.unwrap_or_default() };
-        let turned = match (edges.from, edges.to) {
-            (Some(Edge::Seq(from)), Some(Edge::Seq(to))) => from > to,
-            (Some(Edge::Time(from)), Some(Edge::Time(to))) => from > to,
-            (Some(_) | None, Some(_) | None) => false,
-        };
-        if turned { Err(Problem::parameter("from lies after to")) } else { Ok(edges) }
+        let (from, to) = Edge::pair(query.from.as_deref(), query.to.as_deref(), zone)?;
+        Ok(Edges { from, to, by: query.date.unwrap_or_default() })
     }
 
     /// The period they mean. `upto`: the seq that an earlier page of the same statement ended at.
     fn period(&self, reader: &Reader, upto: Option<Seq>) -> Result<Period, Problem> {
-        let head = reader.head();
         if self.by == By::Occurred {
-            let (from, to) = (self.from.map(Edge::time).transpose()?, self.to.map(Edge::time).transpose()?);
-            return Ok(Period::Occurred { from, to, upto: upto.unwrap_or(head) });
+            let (from, to) = (self.from.map(time).transpose()?, self.to.map(time).transpose()?);
+            return Ok(Period::Occurred { from, to, upto: upto.unwrap_or(reader.head()) });
         }
-        let before = |time: Time| reader.last_recorded(|at| at < time);
-        let from = match self.from {
-            None => Seq(1),
-            Some(Edge::Seq(seq)) => seq.max(Seq(1)),
-            Some(Edge::Time(time)) => before(time)?.next(),
-        };
-        let to = match (upto, self.to) {
-            (Some(upto), _) => upto,
-            (None, None) => head,
-            (None, Some(Edge::Seq(seq))) if seq > head => {
-                return Err(Problem::parameter(format!("the ledger ends at seq {head}")));
-            }
-            (None, Some(Edge::Seq(seq))) => seq,
-            (None, Some(Edge::Time(time))) => before(time)?,
-        };
+        let Range { from, to } = reader.range(self.from, upto.map(Edge::Seq).or(self.to))?;
         Ok(Period::Recorded { from, to })
     }
 }
@@ -316,7 +268,7 @@ impl Sheet {
     /// The next piece of text. An error cuts the answer off: a statement that lacks its end must not look whole.
     async fn step(mut self) -> Result<Option<(Bytes, Sheet)>, Box<dyn Error>> {
         let Some(page) = self.next.take() else { return Ok(None) };
-        let text = self.write(&page)?;
+        let text = self.write(&page);
         if page.next.is_some() {
             self.asked.after = page.next;
             let (reader, asked) = (self.reader.clone(), self.asked.clone());
@@ -325,25 +277,37 @@ impl Sheet {
         Ok(Some((Bytes::from(text), self)))
     }
 
-    fn write(&mut self, page: &Page) -> Result<Vec<u8>, csv::Error> {
-        let currency = self.asked.currency;
-        let mut sheet = csv::Writer::from_writer(Vec::new());
-        let balance = |kind, total: Total| {
-            ["", "", "", "", kind, "", &total.show(currency), currency.code()].map(str::to_owned)
-        };
+    fn write(&mut self, page: &Page) -> String {
+        let mut text = String::new();
         if !std::mem::replace(&mut self.opened, true) {
-            sheet.write_record(COLUMNS)?;
-            sheet.write_record(balance("opening_balance", page.opening))?;
+            COLUMNS.iter().fold(row(&mut text), |row, column| row.word(column)).end();
+            self.balance("opening_balance", page.opening, &mut text);
         }
         for line in lines(&self.asked, page) {
-            let order = line.order.unwrap_or_default();
-            let fields = [&line.seq.to_string(), &line.recorded_at, &line.occurred_at, &order];
-            let told = [line.kind, &line.amount, &line.running_balance, currency.code()];
-            sheet.write_record(fields.map(String::as_str).into_iter().chain(told))?;
+            row(&mut text)
+                .word(&line.seq.to_string())
+                .word(&line.recorded_at)
+                .word(&line.occurred_at)
+                .text(&line.order.unwrap_or_default())
+                .word(line.kind)
+                .amount(&line.amount)
+                .amount(&line.running_balance)
+                .word(self.asked.currency.code())
+                .end();
         }
         if page.next.is_none() {
-            sheet.write_record(balance("closing_balance", page.closing))?;
+            self.balance("closing_balance", page.closing, &mut text);
         }
-        sheet.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+        text
     }
+
+    fn balance(&self, kind: &str, total: Total, text: &mut String) {
+        let currency = self.asked.currency;
+        let row = ["", "", "", "", kind, ""].into_iter().fold(row(text), |row, word| row.word(word));
+        row.amount(&total.show(currency)).word(currency.code()).end();
+    }
+}
+
+fn row(text: &mut String) -> Row<'_> {
+    Row::new(text, Dialect::Plain)
 }

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod payouts;
 pub mod periods;
 pub mod polls;
+pub mod range;
 pub mod reader;
 pub mod runs;
 pub mod seal;

@@ -19,6 +19,7 @@ mod discrepancies;
 mod doors;
 mod durable;
 mod events;
+mod export;
 mod fees;
 mod history;
 mod hostile;

@@ -20,7 +20,12 @@ mod directory;
 #[cfg(test)]
 mod durable;
 #[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod fold;
+#[cfg(test)]
+#[path = "../it/support/journals.rs"]
+mod journals;
 #[cfg(test)]
 mod periods;
 #[cfg(test)]

@@ -200,6 +200,21 @@ fn an_account_in_full() {
 }
 
 #[test]
+fn the_chart_names_ledger_accounts() {
+    let chart =
+        "[reports.chart]\n\"income:loja:sales\" = \"3.1 Vendas\"\n\"income:gone:sales\" = \"3.1 Vendas\"";
+    let config = Dir::new().load(&format!("{ACCOUNT}{chart}"), &[]).unwrap();
+    let names: Vec<String> =
+        config.reports.chart.iter().map(|(own, name)| format!("{own} is {name}")).collect();
+    assert_eq!(names, ["income:gone:sales is 3.1 Vendas", "income:loja:sales is 3.1 Vendas"]);
+    let strange = "reports.chart.income:gone:sales: no account gone is configured";
+    assert_eq!(
+        config.warnings.iter().filter(|warning| warning.starts_with("reports")).collect::<Vec<_>>(),
+        [strange]
+    );
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let dir = Dir::new();
     dir.file("seller", "hush-file-1\nhush-file-2");

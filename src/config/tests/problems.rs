@@ -45,6 +45,14 @@ fn every_problem_with_its_key() {
         ("[webhooks]\nmax_attempts = 2.5\nmax_pause = \"1s\"".into(), vec!["webhooks.first_pause: longer", "webhooks.max_attempts: must be a whole number"]),
         ("[limits]\ncallbacks_per_account = \"2000\"".into(), vec!["limits.callbacks_per_account: \"2000\": not a rate"]),
         ("[reports]\ntimezone = \"Mars\"\n[reports.chart]\n\"assets:a:pending\" = 1".into(), vec!["reports.timezone: \"Mars\": not a time zone", "reports.chart.assets:a:pending: must be text"]),
+        (
+            "[reports.chart]\n\"income:a:sale\" = \"1\"\n\"income:a:sales\" = \"a;b\"\n\"income:b:refunds\" = \"3.1 x\"\n\"income:b:sales\" = \"3-1 x\"".into(),
+            vec![
+                "reports.chart.income:a:sale: \"income:a:sale\" is no ledger account; one is such as",
+                "reports.chart.income:a:sales: \"a;b\": an account's name is 1 to 200 characters",
+                "reports.chart.income:b:sales: \"3-1 x\" and \"3.1 x\" are both Income:3-1-x in beancount",
+            ],
+        ),
         ("[backup]\nevery = \"24h\"".into(), vec!["backup.to: missing; backup.every needs"]),
         ("[backup]\nto = \"data/backup\"".into(), vec!["backup.to: lies within data.dir"]),
         ("[telemetry]\notlp = \"localhost:4317\"".into(), vec!["telemetry.otlp: not an address"]),

@@ -7,6 +7,7 @@ pub mod client;
 pub mod cutter;
 pub mod daemon;
 pub mod hooks;
+pub mod journals;
 pub mod place;
 pub mod sandbox;
 pub mod setup;
