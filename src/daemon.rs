@@ -1,7 +1,7 @@
 //! Puts the rooms together: starts bottom-up, drains top-down.
 
 use crate::auth::Keys;
-use crate::clock::{Clock, SystemClock, random_bytes};
+use crate::clock::{Clock, SystemClock, random_bytes, secret};
 use crate::config::Webhooks;
 use crate::config::{Account, Config};
 use crate::delivery;
@@ -37,7 +37,8 @@ use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
 use crate::store::meta::{self, DATA_VERSION, Meta};
 use crate::store::migrate;
-use crate::store::sled::{Durability, Sled};
+use crate::store::sled::Durability;
+use crate::store::slots;
 use crate::store::vault;
 use actix_web::web::Data;
 use std::net::{SocketAddr, TcpListener};
@@ -62,7 +63,7 @@ const DISABLE_AFTER: Duration = Duration::from_secs(5 * 86_400);
 /// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
 pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
     let durability = if Fault::NoSync.is_on() { Durability::NoSync } else { Durability::Full };
-    let engine: Arc<dyn Engine> = Arc::new(Sled::open(dir, durability)?);
+    let engine: Arc<dyn Engine> = Arc::new(slots::open(dir, durability, secret)?);
     let meta = meta::get(&*engine)?;
     check(dir, &*engine, meta.as_ref())?;
     if meta.is_none() {

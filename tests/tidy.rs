@@ -47,6 +47,7 @@ const RIM_WITHIN: &[&str] = &[
     "store/sled.rs",
     "store/directory.rs",
     "store/memory.rs",
+    "store/slots.rs",
     "store/vault.rs",
     "ledger/writer.rs",
     "ingest/runner.rs",

@@ -32,6 +32,10 @@
 //! | `G` | webhook, seq, notice | delivery without its answers | attempts, resends, retention |
 //! | `H` | webhook, seq, notice, attempt | the beginning of an answer: can be erased | attempts, retention |
 //! | `J` | webhook, seq, notice | the body of an event that no entry has | alerts, tests, retention |
+//! | `u` | | how many key slots were used | every batch that seals |
+//! | `w` | key slot | nothing: it is to be wiped | erasure, the batch after it |
+//!
+//! What can be erased is stored sealed ([`super::sealing`]); `u` and `w` are seen by no one else.
 
 use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
@@ -67,6 +71,8 @@ pub const COURSE: u8 = b'Z';
 pub const DELIVERY: u8 = b'G';
 pub const ANSWER: u8 = b'H';
 pub const NOTICE: u8 = b'J';
+pub const SLOTS_USED: &[u8] = b"u";
+pub const WIPE: u8 = b'w';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -282,6 +288,59 @@ pub fn notice(id: DeliveryId) -> Vec<u8> {
     placed(NOTICE, id)
 }
 
+pub fn wipe(slot: u64) -> Vec<u8> {
+    numbered(WIPE, slot)
+}
+
+/// All bodies begin with this.
+pub fn bodies() -> Vec<u8> {
+    vec![BODY]
+}
+
+/// All answers' bodies begin with this.
+pub fn request_answers() -> Vec<u8> {
+    vec![REQUEST, b'b']
+}
+
+/// The request that a body of an answer belongs to.
+pub fn request_of_answer(key: &[u8]) -> Option<RequestKey> {
+    key.get(2..34).and_then(|bytes| bytes.try_into().ok()).map(RequestKey)
+}
+
+/// What all values that can be erased begin with.
+pub fn erasable() -> [Vec<u8>; 5] {
+    [bodies(), vec![METADATA], vec![REASON], vec![ANSWER], request_answers()]
+}
+
+/// Whether a value can be erased: it is stored sealed.
+pub fn is_erasable(key: &[u8]) -> bool {
+    match key {
+        [BODY | METADATA | REASON | ANSWER, ..] | [REQUEST, b'b', ..] => true,
+        [..] => false,
+    }
+}
+
+/// Whether a key belongs to the sealing itself.
+pub fn is_of_slots(key: &[u8]) -> bool {
+    key == SLOTS_USED || key.first() == Some(&WIPE)
+}
+
+/// What the values of one sealing key have in common: they come and go together.
+pub fn owner(key: &[u8]) -> &[u8] {
+    match key {
+        [BODY, ..] | [REQUEST, ..] => key.split_last().map_or(key, |(_, owner)| owner),
+        [..] => key,
+    }
+}
+
+/// Which of its owner's values an erasable one is.
+pub fn chunk(key: &[u8]) -> u8 {
+    match key {
+        [BODY, .., chunk] | [REQUEST, .., chunk] => *chunk,
+        [..] => 0,
+    }
+}
+
 /// The webhook that a key of one begins with.
 pub fn webhook_of(key: &[u8]) -> Option<WebhookId> {
     key.get(1..17).and_then(|bytes| bytes.try_into().ok()).map(WebhookId)
@@ -327,6 +386,8 @@ pub fn describe(key: &[u8]) -> String {
         Some(DELIVERY) => format!("a delivery of webhook {}", webhook()),
         Some(ANSWER) => format!("an answer to webhook {}", webhook()),
         Some(NOTICE) => format!("a notice of webhook {}", webhook()),
+        Some(b'u') => "the number of key slots".to_owned(),
+        Some(WIPE) => format!("key slot {} that is to be wiped", number()),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

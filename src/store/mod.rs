@@ -19,6 +19,8 @@ pub mod receipts;
 pub mod running;
 pub mod runs;
 pub mod sealed;
+pub mod sealing;
 pub mod sled;
+pub mod slots;
 pub mod vault;
 pub mod webhooks;

@@ -32,6 +32,8 @@ mod requests;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod stable;
