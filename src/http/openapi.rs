@@ -1,7 +1,7 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, orders, receipts,
     reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
@@ -22,7 +22,7 @@ use utoipa::{Modify, OpenApi};
         entries::list, entries::get, entries::head,
         events::list, stream::get, socket::get, tickets::post,
         balances::get, statement::get,
-        receipts::list, receipts::get, receipts::reprocess, reprocess::post,
+        receipts::list, receipts::get, receipts::reprocess, reprocess::post, erasure::delete,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
@@ -53,6 +53,23 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        // Wherever a token can be refused, too many refused ones can be slowed.
+        for item in document.paths.paths.values_mut() {
+            let methods = [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.delete,
+                &mut item.patch,
+                &mut item.head,
+            ];
+            for operation in methods.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                if let Some(refused) = responses.get("401").cloned() {
+                    responses.entry("429".to_owned()).or_insert(refused);
+                }
+            }
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, receipts,
-    reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, openapi, orders,
+    receipts, reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -36,6 +36,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/balances").route(get().to(balances::get)))
         .service(at("/v1/statement").route(get().to(statement::get)))
         .service(at("/v1/callbacks").route(get().to(receipts::list)))
+        .service(at("/v1/receipts").route(delete().to(erasure::delete)))
         .service(at("/v1/callbacks:reprocess").route(post().to(reprocess::post)))
         .service(at("/v1/callbacks/{id}").route(get().to(receipts::get)))
         .service(at("/v1/callbacks/{id}/reprocess").route(post().to(receipts::reprocess)))

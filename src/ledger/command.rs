@@ -1,5 +1,6 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
+use super::erasure::{Erased, Erasure};
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
 use super::runs::{ForgetRun, NoteResult, StartRun};
 use super::webhooks::{Hooked, WebhookCommand};
@@ -39,6 +40,8 @@ pub enum Command {
     },
     ForgetRun(ForgetRun),
     Webhook(WebhookCommand),
+    /// What is kept of a person, or has outlived its retention.
+    Erase(Box<Erasure>),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -185,6 +188,7 @@ pub enum Reply {
     Rescheduled(Option<OrderKey>),
     Claimed(Claim),
     Hooked(Box<Hooked>),
+    Erased(Erased),
 }
 
 /// What a registration added.
@@ -277,6 +281,7 @@ impl Command {
             | Command::NoteResult(_)
             | Command::EndLane { .. } => 1024,
             Command::Webhook(command) => command.weight(),
+            Command::Erase(erasure) => erasure.weight(),
         }
     }
 }

@@ -42,6 +42,7 @@ impl Group<'_> {
             Command::EndLane { run, account } => self.end_lane(run, &account),
             Command::ForgetRun(forget) => self.forget_run(&forget),
             Command::Webhook(command) => self.webhook(command),
+            Command::Erase(erasure) => self.erase_personal(&erasure),
         }
     }
 

@@ -292,6 +292,11 @@ pub fn wipe(slot: u64) -> Vec<u8> {
     numbered(WIPE, slot)
 }
 
+/// All chunks of one body begin with this.
+pub fn chunks_of(id: ReceiptId) -> Vec<u8> {
+    numbered(BODY, id.0)
+}
+
 /// All bodies begin with this.
 pub fn bodies() -> Vec<u8> {
     vec![BODY]
@@ -300,6 +305,11 @@ pub fn bodies() -> Vec<u8> {
 /// All answers' bodies begin with this.
 pub fn request_answers() -> Vec<u8> {
     vec![REQUEST, b'b']
+}
+
+/// All chunks of one answer begin with this.
+pub fn chunks_of_answer(key: &RequestKey) -> Vec<u8> {
+    [&[REQUEST, b'b'], key.0.as_slice()].concat()
 }
 
 /// The request that a body of an answer belongs to.

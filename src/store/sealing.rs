@@ -24,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many slots are drawn at once: one sync for as many receipts.
 pub const BLOCK_SLOTS: u64 = 4096;
+/// No group seals for more owners than this.
+const FRESH_SLOTS_MIN: u64 = 1024;
 /// The first byte of a sealed value, where a plain one has the codec's version.
 const SEALED: u8 = 2;
 const HEAD_BYTES: usize = 9;
@@ -187,6 +189,21 @@ impl Engine for Sealing {
             ledger.wiped.extend(wiped);
         }
         Ok(())
+    }
+
+    /// Keys are drawn before a group needs them: a full disk is then no error of the group.
+    fn make_room(&self) -> Result<bool, EngineError> {
+        let mut ledger = self.ledger();
+        if ledger.drawn.saturating_sub(ledger.next) < FRESH_SLOTS_MIN {
+            let end = ledger.drawn.saturating_add(BLOCK_SLOTS);
+            if let Err(error) = self.slots.draw(ledger.drawn..end) {
+                tracing::warn!(%error, "no room for keys");
+                return Ok(false);
+            }
+            ledger.drawn = end;
+        }
+        drop(ledger);
+        self.below.make_room()
     }
 }
 

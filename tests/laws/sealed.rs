@@ -77,11 +77,13 @@ impl Slots for Vault {
     }
 }
 
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// A database that keeps every value it was ever given, as sled's file does for long.
 #[derive(Default)]
 struct Hoarder {
     below: Memory,
-    ever: Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>,
+    ever: Arc<Mutex<Vec<Pair>>>,
 }
 
 impl Hoarder {
@@ -220,7 +222,7 @@ fn cut_off_anywhere_it_keeps_what_it_promised_and_nothing_else() {
         let mut below = Arc::new(Hoarder::default());
         let mut engine = sealing(&below, &vault);
         let mut promised: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-        let mut uses: BTreeMap<(Secret, u8), (Vec<u8>, Vec<u8>)> = BTreeMap::new();
+        let mut uses: BTreeMap<(Secret, u8), Pair> = BTreeMap::new();
         for step in 0..40 {
             let id = 1 + dice.below(4) as u64;
             let wanted = dice.happens(650).then(|| format!("{seed} {step}").into_bytes().repeat(9_000));
@@ -264,7 +266,7 @@ fn set(promised: &mut BTreeMap<u64, Vec<u8>>, id: u64, text: Option<Vec<u8>>) {
 }
 
 /// Remembers what each key sealed, before it may be wiped.
-fn note_uses(below: &Hoarder, vault: &Vault, uses: &mut BTreeMap<(Secret, u8), (Vec<u8>, Vec<u8>)>) {
+fn note_uses(below: &Hoarder, vault: &Vault, uses: &mut BTreeMap<(Secret, u8), Pair>) {
     let secrets = vault.secrets();
     for (key, value) in below.ever.lock().unwrap().iter() {
         if read_with(key, value, &secrets).is_some() {
