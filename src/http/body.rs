@@ -53,6 +53,8 @@ async fn collect(
         if !may_hold(bytes.len() + chunk.len()) {
             return Err(Unread::Crowded);
         }
+        // No more than what is counted.
+        bytes.reserve_exact(chunk.len());
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)

@@ -32,7 +32,7 @@ pub struct Room(Semaphore);
 #[derive(Default)]
 pub struct Held<'a>(Option<SemaphorePermit<'a>>);
 
-const ROOM_BYTES: usize = 64 * 1024 * 1024;
+const ROOM_BYTES: usize = 32 * 1024 * 1024;
 const ROOM_UNIT_BYTES: usize = 1024;
 
 impl Default for Room {

@@ -127,7 +127,8 @@ async fn a_disk_filled_to_the_last_byte_and_freed_loses_nothing_and_resumes_by_i
         stop.store(true, Ordering::SeqCst);
     };
     futures_util::future::join(load, story).await;
-    for receipt in taken.lock().unwrap().iter() {
+    let taken = taken.lock().unwrap().clone();
+    for receipt in taken {
         assert_eq!(
             client.get(&format!("/v1/callbacks/{receipt}")).await.status,
             200,

@@ -130,23 +130,34 @@ async fn a_flood_of_unfinished_callbacks_is_held_within_bounds() {
         let connect = |_| {
             let mut stream = TcpStream::connect(&host).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             // Who is turned away may be cut off while still sending.
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&part));
+            stream.set_nonblocking(true).unwrap();
             stream
         };
-        (0..500).map(connect).collect::<Vec<_>>()
+        (0..1000).map(connect).collect::<Vec<_>>()
     });
     let mut open = flood.await.unwrap();
-    let turned_away = client.send(client.callback_request("PED-2")).await;
-    turned_away.problem(503, ANY);
-    assert!(turned_away.header("retry-after").is_some());
+    let mut turned_away = vec![false; open.len()];
+    crate::support::until("many to be turned away", async || {
+        for (stream, turned_away) in open.iter_mut().zip(&mut turned_away).filter(|(_, away)| !**away) {
+            let mut answer = [0; 12];
+            match stream.read(&mut answer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Ok(length) => {
+                    assert!(b"HTTP/1.1 503".starts_with(&answer[..length]), "{answer:?}");
+                    *turned_away = true;
+                }
+                Err(_) => *turned_away = true,
+            }
+        }
+        (turned_away.iter().filter(|away| **away).count() >= 700).then_some(())
+    })
+    .await;
     assert_eq!(client.get("/v1/orders").await.status, 200, "others are served");
-    let mut answer = [0; 12];
-    let told = open.last_mut().unwrap().read_exact(&mut answer).is_ok();
-    assert!(!told || &answer == b"HTTP/1.1 503", "{}", String::from_utf8_lossy(&answer));
     let grown = memory_peak(daemon.pid()) - before;
-    assert!(grown < 160 << 20, "{} MiB for 125 MB that were sent", grown >> 20);
+    // Of the 250 MB that were sent 32 MiB are held; the rest is what a thousand connections cost.
+    assert!(grown < 288 << 20, "{} MiB more", grown >> 20);
     drop(open);
     crate::support::until("callbacks to be taken again", async || {
         (client.send(client.callback_request("PED-2")).await.status == 200).then_some(())

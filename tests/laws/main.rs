@@ -22,6 +22,8 @@ mod durable;
 #[cfg(test)]
 mod fold;
 #[cfg(test)]
+mod migrated;
+#[cfg(test)]
 mod private;
 #[cfg(test)]
 mod providers;
