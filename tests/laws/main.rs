@@ -41,3 +41,5 @@ mod sim;
 mod stable;
 #[cfg(test)]
 mod statements;
+#[cfg(test)]
+mod vault;

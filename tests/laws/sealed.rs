@@ -3,6 +3,7 @@
 
 use crate::books::{Ledger, key, newborn, receive, register};
 use crate::fold::dice::Dice;
+use crate::vault::Vault;
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use razao::domain::ids::ReceiptId;
 use razao::domain::receipt::Private;
@@ -13,69 +14,10 @@ use razao::store::meta::{self, Meta};
 use razao::store::sealed::{self, Body};
 use razao::store::sealing::{Sealing, Secret, Slots};
 use razao::store::{keys, migrate};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, Range};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-
-/// Slots of numbered keys instead of drawn ones, that fail when told to.
-#[derive(Default)]
-struct Vault(Mutex<Shelf>);
-
-#[derive(Default)]
-struct Shelf {
-    secrets: Vec<Secret>,
-    drawn: u64,
-    fails_to_wipe: bool,
-    fails_to_draw: bool,
-}
-
-impl Vault {
-    fn secrets(&self) -> Vec<Secret> {
-        self.0.lock().unwrap().secrets.clone()
-    }
-
-    fn fail(&self, to_draw: bool, to_wipe: bool) {
-        let mut shelf = self.0.lock().unwrap();
-        (shelf.fails_to_draw, shelf.fails_to_wipe) = (to_draw, to_wipe);
-    }
-}
-
-impl Slots for Vault {
-    fn count(&self) -> u64 {
-        self.0.lock().unwrap().secrets.len() as u64
-    }
-
-    fn read(&self, slot: u64) -> Result<Option<Secret>, EngineError> {
-        let secret = self.0.lock().unwrap().secrets[usize::try_from(slot).unwrap()];
-        Ok(Some(secret).filter(|secret| *secret != Secret::default()))
-    }
-
-    fn draw(&self, slots: Range<u64>) -> Result<(), EngineError> {
-        let mut shelf = self.0.lock().unwrap();
-        if shelf.fails_to_draw {
-            return Err(EngineError { what: "no room for keys".to_owned() });
-        }
-        let end = usize::try_from(slots.end).unwrap().max(shelf.secrets.len());
-        shelf.secrets.resize(end, Secret::default());
-        for slot in slots {
-            shelf.drawn += 1;
-            let mut secret = [9; 32];
-            secret[..8].copy_from_slice(&shelf.drawn.to_le_bytes());
-            shelf.secrets[usize::try_from(slot).unwrap()] = secret;
-        }
-        Ok(())
-    }
-
-    fn wipe(&self, slots: &BTreeSet<u64>) -> Result<(), EngineError> {
-        let mut shelf = self.0.lock().unwrap();
-        if shelf.fails_to_wipe {
-            return Err(EngineError { what: "the keys cannot be written".to_owned() });
-        }
-        slots.iter().for_each(|slot| shelf.secrets[usize::try_from(*slot).unwrap()] = Secret::default());
-        Ok(())
-    }
-}
 
 type Pair = (Vec<u8>, Vec<u8>);
 
@@ -291,7 +233,7 @@ fn a_flipped_bit_is_damage_and_not_an_erasure() {
         assert!(told.contains("body of receipt 1 is damaged"), "byte {place}: {told}");
         below.below.tamper(&keys::body(ReceiptId(1), 0), flip);
     }
-    vault.0.lock().unwrap().secrets[0][5] ^= 1;
+    vault.damage(0);
     assert!(sealed::body(&engine, ReceiptId(1)).is_err(), "a damaged key is told too");
 }
 
