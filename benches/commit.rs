@@ -1,5 +1,5 @@
 //! Group commit: commands per second by group size on the real engine, and beside it, in the same run, a plain file that
-//! gets the same bytes appended with one `fdatasync` a group.
+//! gets the same bytes appended with one `fdatasync` a group. Then callbacks, with their bodies sealed and in plain.
 
 // A bench: a panic is its report.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -7,8 +7,10 @@
 mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use razao::clock::secret;
 use razao::store::engine::{Batch, Engine};
 use razao::store::sled::{Durability, Sled};
+use razao::store::slots;
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
@@ -47,6 +49,27 @@ fn commit(criterion: &mut Criterion) {
                 });
             },
         );
+    }
+    for size in [1u64, 64] {
+        group.throughput(Throughput::Elements(size));
+        let (plain, sealed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let plain = Sled::open(plain.path(), Durability::Full).unwrap();
+        let sealed = slots::open(sealed.path(), Durability::Full, secret).unwrap();
+        let both: [(&str, &dyn Engine); 2] = [("callbacks in plain", &plain), ("callbacks sealed", &sealed)];
+        for (name, engine) in both {
+            let mut books = support::bear(engine);
+            let mut number = 0;
+            group.bench_function(BenchmarkId::new(name, size), |bench| {
+                bench.iter(|| {
+                    engine.make_room().unwrap();
+                    let commands = (number..number + size).map(support::received);
+                    number += size;
+                    let batch = support::batch(engine, &mut books, commands);
+                    engine.apply(&batch).unwrap();
+                    engine.sync().unwrap();
+                });
+            });
+        }
     }
     group.finish();
 }

@@ -23,3 +23,8 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
+
+/// A key that nobody can guess.
+pub fn secret() -> Result<[u8; 32], String> {
+    random_bytes().map_err(|error| error.to_string())
+}

@@ -1,13 +1,13 @@
 //! Puts the rooms together: starts bottom-up, drains top-down.
 
 use crate::auth::Keys;
-use crate::clock::{Clock, SystemClock, random_bytes};
+use crate::clock::{Clock, SystemClock, random_bytes, secret};
 use crate::config::Webhooks;
 use crate::config::{Account, Config};
 use crate::delivery;
 use crate::delivery::board::Board;
 use crate::domain::chain::Hash;
-use crate::domain::ids::RunId;
+use crate::domain::ids::{ReceiptId, RunId};
 use crate::domain::time::Time;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
@@ -26,6 +26,7 @@ use crate::ingest::resolve::Policy;
 use crate::ingest::runner::{self, Task};
 use crate::ledger::books::{Books, Group};
 use crate::ledger::command::Command;
+use crate::ledger::erasure::Erasure;
 use crate::ledger::reader::Reader;
 use crate::ledger::seal::Sealer;
 use crate::ledger::writer::{self, Handle, Published, Rim, Started};
@@ -37,11 +38,12 @@ use crate::providers::provider::Provider;
 use crate::store::directory::{self, OpenError};
 use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
-use crate::store::meta::{self, DATA_VERSION, Meta};
+use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
 use crate::store::migrate;
 use crate::store::seal_key;
 use crate::store::seals;
-use crate::store::sled::{Durability, Sled};
+use crate::store::sled::Durability;
+use crate::store::slots;
 use crate::store::vault;
 use crate::views::seal::key_text;
 use actix_web::web::Data;
@@ -55,11 +57,12 @@ use tokio::sync::{mpsc, watch};
 
 /// How often the durable head is noted outside the database.
 const NOTE_HEAD_EVERY: Duration = Duration::from_secs(60);
-/// How often what has expired is looked for …
+/// How often what has expired is looked for, or four times within the shortest retention …
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// … and how many are forgotten at once, with a pause for others between.
 const FORGET_AT_ONCE: usize = 100;
 const FORGET_PAUSE: Duration = Duration::from_millis(200);
+const FORGET_EVERY_MIN: Duration = Duration::from_millis(250);
 /// Requests to one webhook's target at the same time.
 const DELIVERIES_IN_FLIGHT: usize = 8;
 /// A target without any success for so long is disabled.
@@ -68,7 +71,7 @@ const DISABLE_AFTER: Duration = Duration::from_secs(5 * 86_400);
 /// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
 pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
     let durability = if Fault::NoSync.is_on() { Durability::NoSync } else { Durability::Full };
-    let engine: Arc<dyn Engine> = Arc::new(Sled::open(dir, durability)?);
+    let engine: Arc<dyn Engine> = Arc::new(slots::open(dir, durability, secret)?);
     let meta = meta::get(&*engine)?;
     check(dir, &*engine, meta.as_ref())?;
     if meta.is_none() {
@@ -133,8 +136,7 @@ pub struct Daemon {
     drain: watch::Sender<bool>,
     app: Data<App>,
     dir: PathBuf,
-    /// How long reconciliations are kept.
-    history: Duration,
+    retention: Retention,
 }
 
 /// Starts everything. Must run within actix's runtime.
@@ -224,7 +226,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         drain,
         app,
         dir,
-        history: config.data.history_retention,
+        retention: Retention::new(config.data.receipt_retention, config.data.history_retention),
     })
 }
 
@@ -403,7 +405,7 @@ impl Daemon {
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
-        let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone(), self.history));
+        let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone(), self.retention));
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
@@ -422,7 +424,10 @@ impl Daemon {
         join(self.delivery).await?;
         join(self.writer).await?;
         let last = self.published.borrow().clone();
-        directory::note_head(&self.dir, &last.database, last.seq, last.hash)?;
+        if let Err(error) = directory::note_head(&self.dir, &last.database, last.seq, last.hash) {
+            // A full disk must not turn an orderly end into a failed one: the database has everything.
+            tracing::warn!(%error, "the head could not be noted");
+        }
         tracing::info!(seq = %last.seq, "stopped");
         Ok(())
     }
@@ -433,25 +438,48 @@ async fn join(thread: JoinHandle<()>) -> anyhow::Result<()> {
     joined.map_err(|_| anyhow::anyhow!("a thread ended in a panic; see the log"))
 }
 
-/// Forgets what is kept for a while: answers to requests with an Idempotency-Key, reconciliations.
-async fn forget_now_and_then(app: Data<App>, history: Duration) {
+/// How long what can be erased or forgotten is kept, and how far looking for it has come.
+struct Retention {
+    receipts: Duration,
+    history: Duration,
+    /// Bodies before this are erased or still needed.
+    bodies_after: ReceiptId,
+    /// Receipts before this are gone or stay for good. Looking for them begins anew with each start.
+    receipts_after: ReceiptId,
+}
+
+impl Retention {
+    fn new(receipts: Duration, history: Duration) -> Retention {
+        let none = ReceiptId(0);
+        Retention { receipts, history, bodies_after: none, receipts_after: none }
+    }
+
+    fn pause(&self, more: bool) -> Duration {
+        let shortest = self.receipts.min(self.history) / 4;
+        if more { FORGET_PAUSE } else { shortest.clamp(FORGET_EVERY_MIN, FORGET_EVERY) }
+    }
+}
+
+/// Forgets what is kept for a while: answers to requests with an Idempotency-Key, reconciliations, receipts' bodies, and
+/// receipts that nothing refers to. A bounded piece at a time, with a pause for others between.
+async fn forget_now_and_then(app: Data<App>, mut retention: Retention) {
     loop {
-        let more = match forget_some(&app, history).await {
+        let more = match forget_some(&app, &mut retention).await {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!(%error, "what has expired could not be forgotten yet");
                 false
             }
         };
-        tokio::time::sleep(if more { FORGET_PAUSE } else { FORGET_EVERY }).await;
+        tokio::time::sleep(retention.pause(more)).await;
     }
 }
 
 /// Says whether there is more.
-async fn forget_some(app: &App, history: Duration) -> anyhow::Result<bool> {
+async fn forget_some(app: &App, retention: &mut Retention) -> anyhow::Result<bool> {
     let now = app.clock.now();
     let requests = app.reader.expired_requests(now, FORGET_AT_ONCE)?;
-    let run = app.reader.run_to_forget(now.minus(history), FORGET_AT_ONCE)?;
+    let run = app.reader.run_to_forget(now.minus(retention.history), FORGET_AT_ONCE)?;
     let more = requests.len() == FORGET_AT_ONCE || run.is_some();
     if !requests.is_empty() {
         app.handle.submit_patiently(Command::ForgetRequests(requests)).await?;
@@ -459,7 +487,29 @@ async fn forget_some(app: &App, history: Duration) -> anyhow::Result<bool> {
     if let Some(forget) = run {
         app.handle.submit_patiently(Command::ForgetRun(forget)).await?;
     }
-    Ok(more)
+    Ok(erase_old(app, retention, now).await? || more)
+}
+
+/// Erases some bodies and takes away some receipts that have outlived their time. Says whether there is more.
+async fn erase_old(app: &App, retention: &mut Retention, now: Time) -> anyhow::Result<bool> {
+    let (bodies_before, before) = (now.minus(retention.receipts), now.minus(retention.history));
+    let (bodies_after, receipts_after) = (retention.bodies_after, retention.receipts_after);
+    let reader = app.reader.clone();
+    let look = move || {
+        let bodies = reader.bodies_beyond(bodies_before, bodies_after)?;
+        Ok::<_, StoreError>((bodies, reader.receipts_beyond(before, receipts_after)?))
+    };
+    let (bodies, receipts) = tokio::task::spawn_blocking(look).await??;
+    let erasure = Erasure { bodies: bodies.found, receipts: receipts.found, ..Erasure::default() };
+    if !erasure.is_empty() {
+        let (bodies, receipts) = (erasure.bodies.len(), erasure.receipts.len());
+        app.handle.submit_patiently(Command::Erase(Box::new(erasure))).await?;
+        tracing::debug!(bodies, receipts, "erased what has outlived its retention");
+    }
+    // At the end of the bodies it begins anew: one that was still needed may not be any more.
+    retention.bodies_after = bodies.next.unwrap_or_default();
+    retention.receipts_after = receipts.next.unwrap_or(receipts_after);
+    Ok(bodies.next.is_some() || receipts.next.is_some())
 }
 
 async fn note_head_now_and_then(dir: PathBuf, published: watch::Receiver<Published>) {

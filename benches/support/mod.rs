@@ -5,15 +5,17 @@ use razao::clock::{Clock, SystemClock};
 use razao::domain::evidence::{Amount, Identity, Origin, Piece, Said, Source};
 use razao::domain::ids::{AccountId, ProviderRef, Reference, Seq};
 use razao::domain::money::{Currency, Money};
+use razao::domain::receipt::Private;
 use razao::domain::state::Word;
 use razao::domain::time::Time;
 use razao::ledger::books::{Books, Group};
-use razao::ledger::command::{AccountTerms, Command, News, Record};
+use razao::ledger::command::{AccountTerms, Command, News, Received, Record, Verdict};
 use razao::schedule::cadence::Cadence;
 use razao::store::engine::{Batch, Engine};
 use razao::store::entries::{self, StoredEntry};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, Meta};
+use razao::store::sealed::Body;
 use std::time::Duration;
 
 pub fn terms() -> AccountTerms {
@@ -48,6 +50,20 @@ pub fn paid(number: u64) -> Command {
         receipt: None,
         attempts: Vec::new(),
         done: true,
+    })
+}
+
+/// A provider's callback of about 600 bytes that has to be asked about.
+pub fn received(number: u64) -> Command {
+    let body = format!("{{\"referenceId\":\"PED-2026-{number:09}\",\"x\":\"{}\"}}", "x".repeat(550));
+    Command::Receive(Received {
+        event: None,
+        terms: terms(),
+        received_at: Time(1),
+        answer_status: 200,
+        content_type: Some("application/json".to_owned()),
+        body: Body { query: None, bytes: Private(body.into_bytes()) },
+        verdict: Verdict::Ask,
     })
 }
 

@@ -94,6 +94,8 @@ pub struct Disk {
     pub free_bytes: Option<u64>,
     /// With less, callbacks and writes are answered 503.
     pub min_free_bytes: u64,
+    /// Whether callbacks and writes are taken.
+    pub writable: bool,
 }
 
 /// How the daemon is.
@@ -110,6 +112,8 @@ pub async fn status(permit: Permit<Admin>, app: Data<App>) -> Result<HttpRespons
     let courses = app.read_many(Reader::courses).await?;
     let published = app.reader.published();
     let queue = published.queue;
+    let free_bytes = directory::free_bytes(&app.data_dir).ok();
+    let writable = published.stopped.is_none() && !is_short(&app, &published, free_bytes);
     let deliveries = deliveries(&app, &courses, published.seq);
     let visible = app.accounts.all().filter(|account| permit.sees(&account.merchant.id));
     Ok(HttpResponse::Ok().json(Status {
@@ -121,10 +125,7 @@ pub async fn status(permit: Permit<Admin>, app: Data<App>) -> Result<HttpRespons
         deliveries,
         stopped: published.stopped,
         accounts: visible.map(|account| account_status(&app, account)).collect(),
-        disk: Disk {
-            free_bytes: directory::free_bytes(&app.data_dir).ok(),
-            min_free_bytes: app.min_free_bytes,
-        },
+        disk: Disk { free_bytes, min_free_bytes: app.min_free_bytes, writable },
     }))
 }
 
@@ -224,6 +225,11 @@ fn reason(app: &App, published: &Published) -> Option<String> {
         return Some(format!("the ledger takes no writes: {why}"));
     }
     let free = directory::free_bytes(&app.data_dir).ok();
-    let short = published.short_of_space || free.is_some_and(|free| free < app.min_free_bytes);
-    short.then(|| "the disk is nearly full; free some space".to_owned())
+    is_short(app, published, free).then(|| "the disk is nearly full; free some space".to_owned())
+}
+
+/// Whether there is too little space. What the writer saw last is older than what is free now: without traffic it looks at
+/// nothing, and who asks here may be keeping the traffic away.
+fn is_short(app: &App, published: &Published, free: Option<u64>) -> bool {
+    free.map_or(published.short_of_space, |free| free < app.min_free_bytes) || !app.reader.has_room()
 }

@@ -2,6 +2,7 @@
 
 use super::app::{App, through};
 use super::body::{self, Unread};
+use super::limits::Held;
 use super::problem::Problem;
 use crate::config::Account;
 use crate::domain::ids::{AccountId, ReceiptId};
@@ -106,17 +107,20 @@ async fn take(
     })?;
     let flooded = |wait| Problem::too_many("this account gets more callbacks than it may", wait);
     app.limits.callback(&id, now).map_err(flooded)?;
-    let bytes = match body::read(payload, CALLBACK_BYTES_MAX).await {
+    let mut held = Held::default();
+    let bytes = match body::read_within(payload, CALLBACK_BYTES_MAX, &app.limits.room, &mut held).await {
         Ok(bytes) => bytes,
         Err(Unread::TooLarge) => return Err(reject(request, app, &id, Rejection::TooLarge)),
-        Err(unread @ (Unread::BrokenOff | Unread::TooSlow)) => return Err(unread.into()),
+        Err(unread @ (Unread::BrokenOff | Unread::TooSlow | Unread::Crowded)) => return Err(unread.into()),
     };
     let content_type =
         headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
     let query = Some(request.query_string()).filter(|query| !query.is_empty());
     let incoming = Incoming { headers: &headers, content_type, query, body: &bytes };
     let received = receive(account, &incoming, app.clock.now());
-    keep(app, account, received).await
+    let answer = keep(app, account, received).await;
+    drop(held);
+    answer
 }
 
 /// Makes the receipt durable, wakes whoever processes it, and answers.

@@ -85,12 +85,21 @@ impl<S: Scoped> FromRequest for Permit<S> {
 fn permit<S: Scoped>(request: &HttpRequest) -> Result<Permit<S>, Problem> {
     let app = request.app_data::<web::Data<App>>();
     let app = app.ok_or_else(|| Problem::unavailable("the daemon is not ready", 1))?;
-    let claims = claims(app, presented(request, S::IN_QUERY)?)?;
+    let claims = presented(request, S::IN_QUERY).and_then(|presented| claims(app, presented));
+    let claims = claims.map_err(|problem| slowed(app, request, problem))?;
     if !claims.allows(S::SCOPE) {
         let detail = format!("the token lacks the scope {}", S::SCOPE);
         return Err(Problem::new(403, "missing-scope", "Forbidden", detail));
     }
     Ok(Permit { claims, scope: PhantomData })
+}
+
+/// An address that shows too many tokens nobody believes is told to wait.
+fn slowed(app: &App, request: &HttpRequest, problem: Problem) -> Problem {
+    match app.limits.bad_token(app.client_address(request), app.clock.now()) {
+        Ok(()) => problem,
+        Err(wait) => Problem::too_many("this address failed to authenticate too often", wait),
+    }
 }
 
 /// What a request shows to be let in.

@@ -10,6 +10,7 @@ pub mod callbacks;
 pub mod deliveries;
 pub mod discrepancies;
 pub mod entries;
+pub mod erasure;
 pub mod events;
 pub mod export;
 pub mod guard;

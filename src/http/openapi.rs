@@ -1,8 +1,9 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, export, orders, payouts,
-    periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, orders,
+    payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets,
+    webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -22,10 +23,7 @@ use utoipa::{Modify, OpenApi};
         entries::list, entries::get, entries::head, export::get,
         events::list, stream::get, socket::get, tickets::post,
         balances::get, statement::get,
-        periods::close, periods::list, periods::get, periods::corrections,
-        settlements::post, settlements::list, settlements::get,
-        payouts::post, payouts::list,
-        receipts::list, receipts::get, receipts::reprocess, reprocess::post,
+periods::close, periods::list, periods::get, periods::corrections, settlements::post, settlements::list, settlements::get, payouts::post, payouts::list, receipts::list, receipts::get, receipts::reprocess, reprocess::post, erasure::delete,
         discrepancies::list, discrepancies::resolve,
         reconciliations::post, reconciliations::list, reconciliations::get,
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
@@ -59,6 +57,23 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        // Wherever a token can be refused, too many refused ones can be slowed.
+        for item in document.paths.paths.values_mut() {
+            let methods = [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.delete,
+                &mut item.patch,
+                &mut item.head,
+            ];
+            for operation in methods.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                if let Some(refused) = responses.get("401").cloned() {
+                    responses.entry("429".to_owned()).or_insert(refused);
+                }
+            }
+        }
     }
 }
 

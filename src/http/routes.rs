@@ -2,9 +2,9 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, export, openapi, orders,
-    payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets,
-    webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, openapi,
+    orders, payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream,
+    tickets, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -45,6 +45,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/settlements/{id}").route(get().to(settlements::get)))
         .service(at("/v1/payouts").route(get().to(payouts::list)).route(post().to(payouts::post)))
         .service(at("/v1/callbacks").route(get().to(receipts::list)))
+        .service(at("/v1/receipts").route(delete().to(erasure::delete)))
         .service(at("/v1/callbacks:reprocess").route(post().to(reprocess::post)))
         .service(at("/v1/callbacks/{id}").route(get().to(receipts::get)))
         .service(at("/v1/callbacks/{id}/reprocess").route(post().to(receipts::reprocess)))

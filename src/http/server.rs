@@ -73,9 +73,11 @@ pub fn run(
                 .configure(|config| configure(config, serves))
                 .default_service(web::to(routes::not_found))
         };
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).min(WORKERS_MAX);
         let server = HttpServer::new(factory)
-            .workers(std::thread::available_parallelism().map_or(2, usize::from).min(WORKERS_MAX))
-            .max_connections(CONNECTIONS_MAX)
+            .workers(workers)
+            // It counts for each worker.
+            .max_connections(CONNECTIONS_MAX / workers)
             .client_request_timeout(HEAD_TIMEOUT)
             .keep_alive(KEEP_ALIVE)
             // A reader of a stream that closed its side is gone, and its place is free at once.

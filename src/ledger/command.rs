@@ -1,5 +1,6 @@
 //! Everything that may change the data directory, as one enum with its replies. Nobody else builds a batch.
 
+use super::erasure::{Erased, Erasure};
 use super::idempotency::{Claim, ClaimRequest, KeepAnswer};
 use super::payouts::{PaidOut, PayoutRequest};
 use super::periods::{ClosePeriod, ClosedBooks};
@@ -52,6 +53,8 @@ pub enum Command {
     ClosePeriod(Box<ClosePeriod>),
     /// Seals are signed with this key from now on.
     AdoptSealKey(PublicKey),
+    /// What is kept of a person, or has outlived its retention.
+    Erase(Box<Erasure>),
 }
 
 /// Which provider account evidence or a registration belongs to.
@@ -204,6 +207,7 @@ pub enum Reply {
     PaidOut(Box<PaidOut>),
     /// What the lines came to, in their order.
     Settled(Vec<LineResult>),
+    Erased(Erased),
 }
 
 /// What a registration added.
@@ -308,6 +312,7 @@ impl Command {
             Command::Webhook(command) => command.weight(),
             Command::ClosePeriod(_) => 64 * 1024,
             Command::AdoptSealKey(_) => 1024,
+            Command::Erase(erasure) => erasure.weight(),
         }
     }
 }

@@ -48,6 +48,7 @@ impl Group<'_> {
             Command::Webhook(command) => self.webhook(command),
             Command::ClosePeriod(request) => self.close_period(*request),
             Command::AdoptSealKey(key) => self.adopt_seal_key(key),
+            Command::Erase(erasure) => self.erase_personal(&erasure),
         }
     }
 

@@ -4,6 +4,7 @@ pub mod books;
 pub mod command;
 pub mod commit;
 pub mod deliveries;
+pub mod erasure;
 pub mod idempotency;
 pub mod lists;
 pub mod payouts;

@@ -66,6 +66,11 @@ impl Reader {
         self.published.clone()
     }
 
+    /// Whether the next group has its place on the device.
+    pub fn has_room(&self) -> bool {
+        !matches!(self.engine.make_room(), Ok(false))
+    }
+
     pub(super) fn engine(&self) -> &dyn Engine {
         &*self.engine
     }

@@ -22,7 +22,9 @@ use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{balances, evidence, orders, payouts, periods, polls, receipts, running, settlements};
+use crate::store::{
+    balances, evidence, orders, payouts, periods, polls, receipts, running, sealed, settlements,
+};
 use crate::views::seal::{SealView, SealedBalance, ledger_id};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -559,13 +561,20 @@ fn compare_payouts(engine: &dyn Engine, replay: &Replay) -> Result<(), Differenc
     Err(found(format!("{} entries are payouts, {recorded} payouts are recorded", replay.payouts)))
 }
 
-/// Every receipt can be read, and none was numbered beyond the counter.
+/// Every receipt can be read, with its body unless that was erased, and none was numbered beyond the counter.
 fn walk_receipts(engine: &dyn Engine, meta: &Meta) -> Result<u64, Difference> {
     let mut count = 0;
     for receipt in receipts::newest_first(engine, None) {
         let receipt = receipt?;
         if receipt.id > meta.receipts || receipt.id == ReceiptId(0) {
             return Err(found(format!("receipt {}: it is beyond the counter", receipt.id)));
+        }
+        let body = sealed::body(engine, receipt.id)?;
+        if body.is_some_and(|body| u32::try_from(body.bytes.0.len()) != Ok(receipt.body_bytes)) {
+            return Err(found(format!(
+                "receipt {}: its body has another length than was received",
+                receipt.id
+            )));
         }
         count += 1;
     }

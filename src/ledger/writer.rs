@@ -185,9 +185,12 @@ impl Writer {
         }
     }
 
+    /// Looked at before each group, since what fills the disk need not be us: a failed write would end it all.
     fn lacks_space(&self) -> bool {
         let free = (self.rim.free_bytes)();
         let short = free.is_some_and(|free| free < self.rim.min_free_bytes);
+        // An error here comes again with the write, and is told there.
+        let short = short || matches!(self.rim.engine.make_room(), Ok(false));
         self.publish.send_if_modified(|published| {
             let changed = published.short_of_space != short;
             published.short_of_space = short;

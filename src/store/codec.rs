@@ -15,7 +15,10 @@ const CHECKSUM_BYTES: usize = 4;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CodecError {
-    #[error("the value of {key} is damaged ({what}); restore the data directory from a backup")]
+    #[error(
+        "the value of {key} is damaged ({what}); set the data directory aside and bring a backup back: razao \
+         restore --from DIR --data DIR"
+    )]
     Damaged { key: String, what: &'static str },
     #[error(
         "the value of {key} was written by a newer version of razao (format {found}, this one knows {VERSION})"

@@ -20,15 +20,18 @@ pub enum OpenError {
         "the data directory {path} cannot be used: {what}; check that it exists, is writable and has free space"
     )]
     Unusable { path: PathBuf, what: String },
-    #[error("the database in {path} is damaged ({what}); restore the directory from a copy, or set it aside")]
+    #[error(
+        "the database in {path} is damaged ({what}); set the directory aside and bring a backup back: \
+         razao restore --from DIR --data DIR"
+    )]
     Damaged { path: PathBuf, what: String },
     #[error(
         "the data directory {path} was written by a newer version of razao ({what}); upgrade this program"
     )]
     Newer { path: PathBuf, what: String },
     #[error(
-        "the data directory {path} has lost part of its ledger: {what}; restore it from a copy, or remove \
-         the `head` file only if that loss is accepted"
+        "the data directory {path} has lost part of its ledger: {what}; set it aside and bring a backup back: razao \
+         restore --from DIR --data DIR; remove the `head` file only if that loss is accepted"
     )]
     Lost { path: PathBuf, what: String },
     #[error(transparent)]

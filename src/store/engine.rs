@@ -40,6 +40,12 @@ pub trait Engine: Read + Send + Sync {
 
     /// Makes everything applied so far durable on the device.
     fn sync(&self) -> Result<(), EngineError>;
+
+    /// Sees to it that a group's writes have their place on the device, whoever else fills it meanwhile. `false`: there
+    /// is none; nothing was harmed.
+    fn make_room(&self) -> Result<bool, EngineError> {
+        Ok(true)
+    }
 }
 
 impl Batch {

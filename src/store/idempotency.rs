@@ -4,7 +4,8 @@
 //! A request is claimed before anything is done, with what its makings will be named by, and answered afterwards. So one
 //! that was cut off in between is carried out again under the same names.
 
-use super::engine::{Batch, Direction, Read, prefix};
+use super::codec;
+use super::engine::{Batch, Direction, EngineError, Pair, Read, prefix};
 use super::keys;
 use super::meta::{StoreError, one, store};
 use crate::domain::ids::Nonce;
@@ -81,6 +82,42 @@ pub fn answer(read: &dyn Read, key: &RequestKey, head: &Head) -> Result<Option<A
         body.0.extend(chunk.0);
     }
     Ok(Some(Answer { status: head.status, location: head.location.clone(), body }))
+}
+
+/// The keys of an answer's chunks that are there.
+pub fn stored_answer(read: &dyn Read, key: &RequestKey) -> Result<Vec<Vec<u8>>, StoreError> {
+    let (low, high) = prefix(&keys::chunks_of_answer(key));
+    let keys = read.scan(low, high, Direction::Up).map(|pair| pair.map(|(key, _)| key));
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
+/// All answers' bodies that are kept.
+pub fn answers<'a>(
+    read: &'a dyn Read,
+) -> impl Iterator<Item = Result<(RequestKey, Private), StoreError>> + 'a {
+    let (low, high) = prefix(&keys::request_answers());
+    let mut chunks = read.scan(low, high, Direction::Up).peekable();
+    std::iter::from_fn(move || {
+        let (key, value) = match chunks.next()? {
+            Ok(pair) => pair,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let request = keys::request_of_answer(&key);
+        let mut body = match codec::decode::<Private>(&key, &value) {
+            Ok(body) => body,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let same = |pair: &Result<Pair, EngineError>| {
+            pair.as_ref().is_ok_and(|(key, _)| keys::request_of_answer(key) == request)
+        };
+        while let Some(Ok((key, value))) = chunks.next_if(same) {
+            match codec::decode::<Private>(&key, &value) {
+                Ok(chunk) => body.0.extend(chunk.0),
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+        Some(Ok((request.unwrap_or(RequestKey([0; 32])), body)))
+    })
 }
 
 pub fn delete(batch: &mut Batch, key: &RequestKey, claimed: &Claimed) {

@@ -41,6 +41,10 @@
 //! | `f` | `l`, settlement, number | what a line came to; after the lines: an order that none names | the same |
 //! | `g` | account, line | a line that became evidence | settlement files |
 //! | `p` | account, reference | payout | payouts |
+//! | `u` | | how many key slots were used | every batch that seals |
+//! | `w` | key slot | nothing: it is to be wiped | erasure, the batch after it |
+//!
+//! What can be erased is stored sealed ([`super::sealing`]); `u` and `w` are seen by no one else.
 
 use super::idempotency::RequestKey;
 use crate::domain::evidence::Piece;
@@ -85,6 +89,8 @@ pub const SEAL_KEYS: &[u8] = b"s";
 pub const SETTLEMENT: u8 = b'f';
 pub const CLAIM: u8 = b'g';
 pub const PAYOUT: u8 = b'p';
+pub const SLOTS_USED: &[u8] = b"u";
+pub const WIPE: u8 = b'w';
 
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
@@ -388,6 +394,69 @@ pub fn payout(account: &AccountId, reference: &Reference) -> Vec<u8> {
     named(PAYOUT, [account.as_str(), reference.as_str()])
 }
 
+pub fn wipe(slot: u64) -> Vec<u8> {
+    numbered(WIPE, slot)
+}
+
+/// All chunks of one body begin with this.
+pub fn chunks_of(id: ReceiptId) -> Vec<u8> {
+    numbered(BODY, id.0)
+}
+
+/// All bodies begin with this.
+pub fn bodies() -> Vec<u8> {
+    vec![BODY]
+}
+
+/// All answers' bodies begin with this.
+pub fn request_answers() -> Vec<u8> {
+    vec![REQUEST, b'b']
+}
+
+/// All chunks of one answer begin with this.
+pub fn chunks_of_answer(key: &RequestKey) -> Vec<u8> {
+    [&[REQUEST, b'b'], key.0.as_slice()].concat()
+}
+
+/// The request that a body of an answer belongs to.
+pub fn request_of_answer(key: &[u8]) -> Option<RequestKey> {
+    key.get(2..34).and_then(|bytes| bytes.try_into().ok()).map(RequestKey)
+}
+
+/// What all values that can be erased begin with.
+pub fn erasable() -> [Vec<u8>; 5] {
+    [bodies(), vec![METADATA], vec![REASON], vec![ANSWER], request_answers()]
+}
+
+/// Whether a value can be erased: it is stored sealed.
+pub fn is_erasable(key: &[u8]) -> bool {
+    match key {
+        [BODY | METADATA | REASON | ANSWER, ..] | [REQUEST, b'b', ..] => true,
+        [..] => false,
+    }
+}
+
+/// Whether a key belongs to the sealing itself.
+pub fn is_of_slots(key: &[u8]) -> bool {
+    key == SLOTS_USED || key.first() == Some(&WIPE)
+}
+
+/// What the values of one sealing key have in common: they come and go together.
+pub fn owner(key: &[u8]) -> &[u8] {
+    match key {
+        [BODY, ..] | [REQUEST, ..] => key.split_last().map_or(key, |(_, owner)| owner),
+        [..] => key,
+    }
+}
+
+/// Which of its owner's values an erasable one is.
+pub fn chunk(key: &[u8]) -> u8 {
+    match key {
+        [BODY, .., chunk] | [REQUEST, .., chunk] => *chunk,
+        [..] => 0,
+    }
+}
+
 /// The webhook that a key of one begins with.
 pub fn webhook_of(key: &[u8]) -> Option<WebhookId> {
     key.get(1..17).and_then(|bytes| bytes.try_into().ok()).map(WebhookId)
@@ -439,6 +508,8 @@ pub fn describe(key: &[u8]) -> String {
         Some(SETTLEMENT) => "a settlement file".to_owned(),
         Some(CLAIM) => format!("settlement line {}", names(2)),
         Some(PAYOUT) => format!("payout {}", names(2)),
+        Some(b'u') => "the number of key slots".to_owned(),
+        Some(WIPE) => format!("key slot {} that is to be wiped", number()),
         Some(other) => format!("a key of unknown kind {other}"),
         None => "an empty key".to_owned(),
     }

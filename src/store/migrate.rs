@@ -1,13 +1,14 @@
 //! From one layout of the data directory to the next, a function a step, always forward.
 //!
-//! A step may be cut off anywhere. What it writes follows from the entries alone, and the new version is noted in its
-//! last batch: the next start begins the step again and writes the same.
+//! A step may be cut off anywhere. What it writes follows from what is there, and the new version is noted in its
+//! last batch: the next start begins the step again and comes to the same.
 
-use super::engine::{Batch, Engine};
+use super::engine::{Batch, Direction, Engine, prefix};
 use super::meta::{self, Meta, StoreError};
-use super::{entries, running};
+use super::{entries, keys, running};
 use crate::domain::balance::Balances;
 use crate::domain::ids::Seq;
+use std::ops::Bound;
 
 /// Told now and then how far it is: entries done, and all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -15,8 +16,10 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 type Step = fn(&dyn Engine, &Meta, Progress<'_>) -> Result<(), StoreError>;
 
 /// The version a step starts from, and the step; it ends at the next version.
-const STEPS: &[(u32, Step)] = &[(1, running_balances)];
+const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed)];
 
+/// About so many bytes that are sealed go into one batch.
+const BATCH_BYTES: usize = 512 * 1024;
 /// So many entries go into one batch …
 const BATCH_ENTRIES: u64 = 1_000;
 /// … and after so many it says how far it is.
@@ -52,6 +55,35 @@ fn running_balances(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) ->
         }
     }
     write(engine, &batch)?;
+    progress(meta.seq.0, meta.seq.0);
+    Ok(())
+}
+
+/// 2 to 3: what can be erased is sealed. The engine seals whatever is written to it, so writing it again is all; what
+/// was sealed before a kill is sealed anew.
+fn sealed(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
+    for kind in keys::erasable() {
+        let mut after = None;
+        loop {
+            let (low, high) = prefix(&kind);
+            let low = after.take().map_or(low, Bound::Excluded);
+            let mut batch = Batch::default();
+            let mut bytes = 0;
+            for pair in engine.scan(low, high, Direction::Up) {
+                let (key, value) = pair?;
+                bytes += value.len();
+                after = Some(key.clone());
+                batch.put(key, value);
+                if bytes >= BATCH_BYTES {
+                    break;
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+            write(engine, &batch)?;
+        }
+    }
     progress(meta.seq.0, meta.seq.0);
     Ok(())
 }

@@ -30,6 +30,17 @@ pub fn put(batch: &mut Batch, receipt: &Receipt, before: Option<&Progress>) -> R
     store(batch, keys::receipt(receipt.id), receipt)
 }
 
+/// Takes a receipt away, and out of its list. Its body is not touched.
+pub fn delete(batch: &mut Batch, receipt: &Receipt) {
+    match Listing::of(&receipt.progress) {
+        Listing::Unprocessed => batch.delete(keys::agenda(receipt.id)),
+        Listing::GivenUp => batch.delete(keys::failed(receipt.id)),
+        Listing::Neither => {}
+    }
+    batch.delete(keys::event(receipt.id));
+    batch.delete(keys::receipt(receipt.id));
+}
+
 /// Which list a receipt stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listing {
@@ -65,6 +76,18 @@ pub fn newest_first<'a>(
     let (low, high) = prefix(&[keys::RECEIPT]);
     let high = before.map_or(high, |id| Bound::Excluded(keys::receipt(id)));
     read.scan(low, high, Direction::Down).map(|pair| {
+        let (key, value) = pair?;
+        Ok(codec::decode(&key, &value)?)
+    })
+}
+
+/// Receipts after `after`, oldest first.
+pub fn oldest_first<'a>(
+    read: &'a dyn Read,
+    after: ReceiptId,
+) -> impl Iterator<Item = Result<Receipt, StoreError>> + 'a {
+    let (_, high) = prefix(&[keys::RECEIPT]);
+    read.scan(Bound::Excluded(keys::receipt(after)), high, Direction::Up).map(|pair| {
         let (key, value) = pair?;
         Ok(codec::decode(&key, &value)?)
     })

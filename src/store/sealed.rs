@@ -1,12 +1,13 @@
 //! What can be erased: receipts' bodies, orders' metadata, operators' reasons. Under keys of their own, so that erasing
 //! them touches nothing that is hashed.
 
-use super::engine::{Batch, Read};
+use super::engine::{Batch, Direction, Read, prefix};
 use super::keys;
 use super::meta::{StoreError, one, store};
 use crate::domain::ids::{OrderKey, ReceiptId, Seq};
 use crate::domain::receipt::Private;
 use bincode::{Decode, Encode};
+use std::ops::Bound;
 
 /// A value is at most 64 KiB; the rest of it is framing.
 const CHUNK_BYTES: usize = 60_000;
@@ -48,6 +49,27 @@ pub fn body(read: &dyn Read, id: ReceiptId) -> Result<Option<Body>, StoreError> 
         body.bytes.0.extend(chunk.bytes.0);
     }
     Ok(Some(body))
+}
+
+/// The keys of a body's chunks that are there: for taking it away, whole or damaged.
+pub fn stored_body(read: &dyn Read, id: ReceiptId) -> Result<Vec<Vec<u8>>, StoreError> {
+    let (low, high) = prefix(&keys::chunks_of(id));
+    let keys = read.scan(low, high, Direction::Up).map(|pair| pair.map(|(key, _)| key));
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
+/// The receipts after `after` that have a body, oldest first.
+pub fn with_body<'a>(
+    read: &'a dyn Read,
+    after: ReceiptId,
+) -> impl Iterator<Item = Result<ReceiptId, StoreError>> + 'a {
+    let (_, high) = prefix(&keys::bodies());
+    let low = Bound::Excluded(keys::body(after, u8::MAX));
+    let firsts = read.scan(low, high, Direction::Up).filter(|pair| {
+        // A body counts once, by its first chunk.
+        pair.as_ref().map_or(true, |(key, _)| keys::chunk(key) == 0)
+    });
+    firsts.map(|pair| Ok(ReceiptId(keys::number(&pair?.0).unwrap_or_default())))
 }
 
 /// An order's metadata as the JSON text it was registered with.

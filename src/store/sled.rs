@@ -5,25 +5,34 @@
 //! - A `snap.*.generating` left by a kill makes open fail for ever: such files are deleted first. If open still says
 //!   `Corruption`, the snapshots are set aside (open then replays the log) and it is tried once more.
 //! - A truncated `db` panics inside open: caught, and told as damage.
-//! - Its errors are sticky: after one, this engine answers nothing but that error.
+//! - Its errors are sticky: after one, this engine answers nothing but that error. So the disk must not turn out to be full
+//!   within a write: blocks are reserved behind the file's end before a group is written.
 
 use super::directory::{self, Lock, OpenError};
 use super::engine::{Batch, Direction, Engine, EngineError, Read, Scan};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// sled's own cache; its memory use is this and a few dozen MiB.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A group is about 1 MiB; with sled's own pages and half-empty segments it takes several times that at most …
+const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// … and so much is reserved at once.
+const ROOM_BYTES: u64 = 8 * 1024 * 1024;
 
 pub struct Sled {
     db: ::sled::Db,
     /// Our own handle to sled's file, for the sync it does not do itself.
     file: File,
     failed: OnceLock<EngineError>,
+    /// The file's length and the end of what is reserved, when room was made last.
+    room: Mutex<(u64, u64)>,
     sync_to_device: bool,
     _lock: Lock,
 }
@@ -57,7 +66,7 @@ impl Sled {
             sync_birth(&path, &file).map_err(unusable)?;
         }
         let sync_to_device = durability == Durability::Full;
-        Ok(Sled { db, file, failed: OnceLock::new(), sync_to_device, _lock: lock })
+        Ok(Sled { db, file, failed: OnceLock::new(), room: Mutex::default(), sync_to_device, _lock: lock })
     }
 
     fn fail(&self, what: String) -> EngineError {
@@ -116,6 +125,25 @@ impl Engine for Sled {
         }
         Ok(())
     }
+
+    fn make_room(&self) -> Result<bool, EngineError> {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = self.file.metadata().map_err(|error| self.fail(error.to_string()))?.len();
+        let (length_before, reserved) = *room;
+        // A file that was cut has lost what was reserved behind it.
+        let reserved = if length < length_before { length } else { reserved.max(length) };
+        *room = (length, reserved);
+        if reserved - length >= ROOM_BYTES_MIN {
+            return Ok(true);
+        }
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, reserved, ROOM_BYTES) {
+            Ok(()) => *room = (length, reserved + ROOM_BYTES),
+            Err(Errno::NOSPC | Errno::DQUOT) => return Ok(false),
+            // This file system cannot reserve: then free space is watched alone.
+            Err(_) => {}
+        }
+        Ok(true)
+    }
 }
 
 /// How sled's open failed.
@@ -141,7 +169,16 @@ fn open(path: &Path) -> Result<::sled::Db, Opening> {
         Some(Err(::sled::Error::Corruption { .. })) => {
             Err(Opening::Corrupt("sled reports corruption".to_owned()))
         }
-        Some(Err(error)) => Err(Opening::Failed(error.to_string())),
+        // How sled words a file that holds something else than it wrote.
+        Some(Err(::sled::Error::Io(error)))
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
+            ) =>
+        {
+            Err(Opening::Failed(error.to_string()))
+        }
+        Some(Err(error)) => Err(Opening::Corrupt(error.to_string())),
         None => Err(Opening::Corrupt("sled could not read its file".to_owned())),
     }
 }

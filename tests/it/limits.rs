@@ -87,6 +87,85 @@ async fn an_address_that_fails_too_often_is_slowed() {
 }
 
 #[tokio::test]
+async fn an_address_that_shows_too_many_bad_tokens_is_slowed_and_a_good_one_is_not() {
+    let bank = Bank::open();
+    let daemon = Daemon::with(Setup::new(&bank).limits("callbacks_per_address = \"5/s\""));
+    let stranger = daemon.client_by("not.a.token");
+    let replies = join_all((0..60).map(|_| stranger.get("/v1/orders"))).await;
+    let refused = replies.iter().filter(|reply| reply.status == 401).count();
+    let slowed: Vec<_> = replies.iter().filter(|reply| reply.status == 429).collect();
+    assert!(refused >= 1 && refused + slowed.len() == 60, "{refused} refused, {} slowed", slowed.len());
+    assert!(!slowed.is_empty(), "all 60 were looked at");
+    for reply in slowed {
+        let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=31).contains(&wait), "{wait} s");
+    }
+    daemon.client().get("/v1/orders").await.ok();
+    daemon.client().callback("PED-1").await;
+}
+
+/// The most memory the process ever had, in bytes.
+fn memory_peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Large callbacks that never end, on many connections: only so many bytes of them are held, others are told to come
+/// again, and with the flood gone all is as before.
+#[tokio::test]
+async fn a_flood_of_unfinished_callbacks_is_held_within_bounds() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    let client = daemon.client();
+    client.callback("PED-1").await;
+    let before = memory_peak(daemon.pid());
+    let host = daemon.base().strip_prefix("http://").unwrap().to_owned();
+    let head = format!(
+        "POST /callbacks/loja-picpay HTTP/1.1\r\nhost: razao.example\r\ncontent-type: application/json\r\n\
+         x-seller-token: {SELLER_TOKEN}\r\ncontent-length: 262144\r\n\r\n"
+    );
+    let flood = tokio::task::spawn_blocking(move || {
+        let part = vec![b' '; 250_000];
+        let connect = |_| {
+            let mut stream = TcpStream::connect(&host).unwrap();
+            stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+            // Who is turned away may be cut off while still sending.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&part));
+            stream.set_nonblocking(true).unwrap();
+            stream
+        };
+        (0..1000).map(connect).collect::<Vec<_>>()
+    });
+    let mut open = flood.await.unwrap();
+    let mut turned_away = vec![false; open.len()];
+    crate::support::until("many to be turned away", async || {
+        for (stream, turned_away) in open.iter_mut().zip(&mut turned_away).filter(|(_, away)| !**away) {
+            let mut answer = [0; 12];
+            match stream.read(&mut answer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Ok(length) => {
+                    assert!(b"HTTP/1.1 503".starts_with(&answer[..length]), "{answer:?}");
+                    *turned_away = true;
+                }
+                Err(_) => *turned_away = true,
+            }
+        }
+        (turned_away.iter().filter(|away| **away).count() >= 700).then_some(())
+    })
+    .await;
+    assert_eq!(client.get("/v1/orders").await.status, 200, "others are served");
+    let grown = memory_peak(daemon.pid()) - before;
+    // Of the 250 MB that were sent 32 MiB are held; the rest is what a thousand connections cost.
+    assert!(grown < 288 << 20, "{} MiB more", grown >> 20);
+    drop(open);
+    crate::support::until("callbacks to be taken again", async || {
+        (client.send(client.callback_request("PED-2")).await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn odd_headers_are_answered_or_cut_but_never_break_it() {
     let bank = Bank::open();
     let daemon = Daemon::start(&bank);

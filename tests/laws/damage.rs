@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const FLIPS: usize = 150;
 
 fn data_files(dir: &Path) -> Vec<PathBuf> {
-    let mut files = vec![dir.join("head")];
+    let mut files = vec![dir.join("head"), dir.join("slots")];
     files.extend(
         fs::read_dir(dir.join("db"))
             .unwrap()

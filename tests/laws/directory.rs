@@ -112,6 +112,46 @@ fn a_truncated_database_is_damage_and_no_panic() {
     }
 }
 
+/// Files that are empty, cut or hold something else: whatever happened to one of them, nothing panics, nothing starts as
+/// if it were new, and the message says how to go on.
+#[test]
+fn a_damaged_file_is_told_with_the_way_back() {
+    let garbage = vec![0xA7; 5_000];
+    let cases: [(&str, Option<&[u8]>); 8] = [
+        ("db/db", Some(b"")),
+        ("db/db", Some(&garbage)),
+        ("db/db", None),
+        ("db/conf", Some(&garbage)),
+        ("head", Some(&garbage)),
+        ("slots", Some(b"")),
+        ("slots", Some(&garbage)),
+        ("slots", None),
+    ];
+    let whole = tempfile::tempdir().unwrap();
+    write(whole.path(), 0, 20);
+    for (name, content) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        copy(whole.path(), dir.path());
+        match content {
+            Some(bytes) => fs::write(dir.path().join(name), bytes).unwrap(),
+            None => fs::remove_file(dir.path().join(name)).unwrap(),
+        }
+        let shown = format!("{name} of {:?} bytes", content.map(<[u8]>::len));
+        let told = daemon::open(dir.path()).map(drop).expect_err(&shown).to_string();
+        assert!(told.contains("razao restore --from DIR --data DIR"), "{shown}: {told}");
+        assert!(!told.contains('\n') && !told.contains("panicked"), "{shown}: {told}");
+    }
+}
+
+#[test]
+fn the_keys_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0, 5);
+    let mode = fs::metadata(dir.path().join("slots")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[test]
 fn data_of_a_newer_version_is_refused() {
     use razao::store::engine::Batch;

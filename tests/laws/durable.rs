@@ -9,6 +9,7 @@ use razao::store::engine::{Batch, Direction, Engine, EngineError, Read, Scan};
 use razao::store::memory::Memory;
 use razao::store::receipts;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -175,5 +176,56 @@ fn a_reader_sees_what_the_writer_made_durable_in_order_from_anywhere() {
         assert_eq!(seqs, (from..=head).collect::<Vec<_>>());
         assert_eq!(next.0, head + 1);
     }
+    ledger.stop();
+}
+
+/// An engine whose device is full while told so.
+struct Full {
+    below: Arc<Memory>,
+    full: AtomicBool,
+}
+
+impl Read for Full {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.below.get(key)
+    }
+
+    fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, direction: Direction) -> Scan<'_> {
+        self.below.scan(from, to, direction)
+    }
+}
+
+impl Engine for Full {
+    fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
+        assert!(!self.full.load(Ordering::SeqCst), "nothing is written without room for it");
+        self.below.apply(batch)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.below.sync()
+    }
+
+    fn make_room(&self) -> Result<bool, EngineError> {
+        Ok(!self.full.load(Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn without_room_writes_are_refused_before_they_are_tried_and_taken_again_by_themselves() {
+    let full = Arc::new(Full { below: newborn(), full: AtomicBool::new(false) });
+    let ledger = Ledger::start(Arc::clone(&full) as Arc<dyn Engine>);
+    ledger.submit(register("PED-1", 100)).unwrap();
+    full.full.store(true, Ordering::SeqCst);
+    let refused = ledger.submit(register("PED-2", 100));
+    assert!(
+        matches!(&refused, Err(SubmitError::Stopped(why)) if why.contains("free some space")),
+        "{refused:?}"
+    );
+    assert!(ledger.reader.order(&crate::books::key("PED-1")).unwrap().is_some(), "reads go on");
+    assert!(ledger.reader.published().short_of_space && !ledger.reader.has_room());
+    full.full.store(false, Ordering::SeqCst);
+    ledger.submit(register("PED-2", 100)).unwrap();
+    assert!(!ledger.reader.published().short_of_space && ledger.reader.published().stopped.is_none());
+    assert_eq!(ledger.reader.head().0, 2);
     ledger.stop();
 }

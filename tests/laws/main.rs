@@ -27,6 +27,8 @@ mod fold;
 #[path = "../it/support/journals.rs"]
 mod journals;
 #[cfg(test)]
+mod migrated;
+#[cfg(test)]
 mod periods;
 #[cfg(test)]
 mod private;
@@ -39,6 +41,8 @@ mod requests;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod settlements;
 #[cfg(test)]
 mod sim;
@@ -46,3 +50,5 @@ mod sim;
 mod stable;
 #[cfg(test)]
 mod statements;
+#[cfg(test)]
+mod vault;

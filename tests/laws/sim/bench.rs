@@ -54,6 +54,7 @@ impl Bench {
         side.world.play(side.provider, Life::Happy, scenes, REFERENCE, CENTS, BEGIN).unwrap();
         let machine = Machine {
             disk: Arc::new(Disk::new(&plan, None, 1)),
+            keys: Arc::default(),
             wires: Wires::default(),
             clock: Arc::new(OurClock::default()),
             accounts,

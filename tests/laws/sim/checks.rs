@@ -110,7 +110,7 @@ pub fn survived(world: &World) -> Checked {
 }
 
 fn acknowledged_are_there(world: &World) -> Checked {
-    let disk = &*world.machine.disk;
+    let disk = &*world.machine.engine()?;
     for (id, (account, bytes)) in &world.seen.acknowledged {
         let receipt = receipts::get(disk, *id).map_err(failed)?;
         let receipt = receipt.ok_or_else(|| format!("{id} was acknowledged and is gone"))?;
@@ -275,7 +275,7 @@ fn agrees(order: &Order, known: &Evidence, payment: &Payment) -> Checked {
 pub fn converged(world: &mut World) -> Checked {
     let disk = std::sync::Arc::clone(&world.machine.disk);
     acknowledged_are_there(world)?;
-    verify(&*disk, &mut |_, _| {}).map_err(failed)?;
+    verify(&*world.machine.engine()?, &mut |_, _| {}).map_err(failed)?;
     let reader = world.daemon.as_ref().map(|daemon| daemon.desk.reader.clone()).ok_or("no daemon")?;
     let head = reader.head();
     while world.seen.next <= head {

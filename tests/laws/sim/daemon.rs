@@ -5,6 +5,7 @@ use super::disk::Disk;
 use super::faults::Fault;
 use super::network::Wires;
 use super::plan::Plan;
+use crate::vault::Vault;
 use razao::clock::Clock;
 use razao::domain::ids::{AccountId, OrderKey, ReceiptId};
 use razao::domain::settlement::LineResult;
@@ -20,8 +21,10 @@ use razao::ledger::command::{Command, Reply, SubmitError};
 use razao::ledger::writer::{self, Job, Prepared, Rim, Writer};
 use razao::store::engine::{Batch, Engine};
 use razao::store::meta::{self, Meta};
+use razao::store::sealing::{Sealing, Slots};
 use razao::store::vault::Kept;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -48,6 +51,8 @@ impl Clock for OurClock {
 /// What outlives the daemon.
 pub struct Machine {
     pub disk: Arc<Disk>,
+    /// The file of keys beside it.
+    pub keys: Arc<Vault>,
     pub wires: Wires,
     pub clock: Arc<OurClock>,
     pub accounts: Accounts,
@@ -113,8 +118,16 @@ impl Machine {
         }
     }
 
+    /// The disk as the daemon sees it: with what can be erased unsealed.
+    pub fn engine(&self) -> Result<Arc<dyn Engine>, String> {
+        let (disk, keys) =
+            (Arc::clone(&self.disk) as Arc<dyn Engine>, Arc::clone(&self.keys) as Arc<dyn Slots>);
+        let sealing = Sealing::open(disk, keys, Path::new("data")).map_err(|error| error.to_string())?;
+        Ok(Arc::new(sealing))
+    }
+
     pub fn boot(&self, plan: &Plan) -> Result<Daemon, String> {
-        let engine: Arc<dyn Engine> = Arc::clone(&self.disk) as Arc<dyn Engine>;
+        let engine = self.engine()?;
         let mut books =
             Books::load(&*engine).map_err(|error| error.to_string())?.ok_or("the head is gone")?;
         match self.fault {

@@ -152,6 +152,7 @@ impl World {
             (1..=plan.payments).map(|nth| Payment::draw(nth, &sides, &plan, BEGIN, &mut dice)).collect();
         let machine = Machine {
             disk: Arc::new(Disk::new(&plan, fault, dice.roll())),
+            keys: Arc::default(),
             wires: Wires::default(),
             clock: Arc::new(OurClock::default()),
             accounts: accounts(&sides, plan.polls.then_some(plan.cadence), fault),
