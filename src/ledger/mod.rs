@@ -12,4 +12,5 @@ pub mod runs;
 pub mod statement;
 pub mod verify;
 pub mod webhooks;
+pub mod witness;
 pub mod writer;
