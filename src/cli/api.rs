@@ -33,11 +33,6 @@ enum Access {
 }
 
 impl Api {
-    /// The daemon of a configuration.
-    pub fn of(config: &Config, caller: Caller) -> anyhow::Result<Api> {
-        Ok(Api { base: base(config), access: Access::own(config, caller)? })
-    }
-
     /// What is not given follows from the configuration, which is read only if something is missing.
     pub fn given(
         url: Option<&str>,

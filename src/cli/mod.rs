@@ -3,11 +3,14 @@
 
 mod api;
 pub mod args;
+mod backup;
 mod check_config;
 mod connect;
 mod demo;
 mod import;
 mod listen;
+mod progress;
+mod remote;
 mod sandbox;
 mod serve;
 mod stage;
@@ -49,6 +52,8 @@ pub fn run() -> ExitCode {
         Command::Connect(options) => connect::run(&arguments.config, &options),
         Command::Listen(options) => listen::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
+        Command::Backup(options) => backup::run(&arguments.config, &options),
+        Command::Restore(options) => backup::restore(&options),
         Command::CheckConfig => check_config::run(&arguments.config),
     };
     match end {

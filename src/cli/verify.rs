@@ -1,15 +1,24 @@
-//! Replays the whole ledger, and names the first difference.
+//! Replays the whole ledger, and names the first difference: in the directory itself, through the daemon that has it, or of a
+//! backup.
 
 use super::args::VerifyOptions;
+use super::progress::Progress;
+use super::remote::Remote;
 use super::{End, say, usage};
+use crate::backup::restore;
 use crate::config;
 use crate::daemon;
+use crate::http::control::{Line, Request};
 use crate::ledger::verify::{Difference, Verified, verify};
-use std::io::{IsTerminal, Write};
+use crate::store::directory::OpenError;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub fn run(path: &Path, options: &VerifyOptions) -> End {
+    if let Some(backup) = &options.backup {
+        return of_backup(backup);
+    }
     let dir = match directory(path, options) {
         Ok(dir) => dir,
         Err(error) => return usage(error),
@@ -19,13 +28,13 @@ pub fn run(path: &Path, options: &VerifyOptions) -> End {
     }
     let (engine, _books) = match daemon::open(&dir) {
         Ok(opened) => opened,
+        Err(OpenError::Locked(_)) => return of_daemon(&dir),
         Err(error) if error.is_damage() => return failed(&error.to_string()),
         Err(error) => return usage(error),
     };
     let begun = Instant::now();
-    let terminal = std::io::stderr().is_terminal();
-    let mut show = |done: u64, all: u64| progress(terminal, done, all);
-    match verify(&*engine, &mut show) {
+    let progress = Progress::new("verif", "entries");
+    match verify(&*engine, &mut |done, all| progress.show(done, all)) {
         Ok(verified) => {
             report(&verified, begun);
             End::Success
@@ -41,27 +50,58 @@ fn directory(path: &Path, options: &VerifyOptions) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The daemon verifies the ledger as it is at one moment, and goes on meanwhile.
+fn of_daemon(dir: &Path) -> End {
+    let begun = Instant::now();
+    let progress = Progress::new("verif", "entries");
+    let verified = || -> anyhow::Result<Line> {
+        let mut remote = Remote::ask(dir, &Request::Verify)?;
+        loop {
+            match remote.hear()? {
+                Line::Progress { done, all } => progress.show(done, all),
+                line => return Ok(line),
+            }
+        }
+    };
+    match verified() {
+        Ok(Line::Verified { entries, orders, receipts, head }) => {
+            say_ok(entries, orders, receipts, head, begun);
+            End::Success
+        }
+        Ok(Line::Difference(what)) => failed(&what),
+        Ok(_) => usage("the daemon is of another version; restart it"),
+        Err(error) => usage(error),
+    }
+}
+
+/// Also after a backup that is to be verified.
+pub fn of_backup(dir: &Path) -> End {
+    let begun = Instant::now();
+    let progress = Progress::new("", "");
+    match restore::verify(dir, &mut |what, done, all| progress.show_stage(what, done, all)) {
+        Ok(verified) => {
+            report(&verified, begun);
+            End::Success
+        }
+        Err(error) if error.is_damage() => failed(&error.to_string()),
+        Err(error) => usage(error),
+    }
+}
+
 fn failed(what: &str) -> End {
     eprintln!("razao: verify failed: {what}");
     End::Failed
 }
 
-/// A line that is written over on a terminal; on a pipe only the end of it.
-fn progress(terminal: bool, done: u64, all: u64) {
-    let end = done >= all;
-    if terminal {
-        eprint!("\rverifying entry {done} of {all}{}", if end { "\n" } else { "" });
-        drop(std::io::stderr().flush());
-    } else if end {
-        eprintln!("verified {done} of {all} entries");
-    }
+pub fn report(verified: &Verified, begun: Instant) {
+    let Verified { entries, orders, receipts, head } = verified;
+    say_ok(*entries, *orders, *receipts, head, begun);
 }
 
-fn report(verified: &Verified, begun: Instant) {
+fn say_ok(entries: u64, orders: u64, receipts: u64, head: impl Display, begun: Instant) {
     let millis = begun.elapsed().as_millis().max(1);
-    let per_second = u128::from(verified.entries) * 1000 / millis;
+    let per_second = u128::from(entries) * 1000 / millis;
     say(format_args!(
-        "ok: {} entries, {} orders, {} receipts; head {}; {per_second} entries/s",
-        verified.entries, verified.orders, verified.receipts, verified.head
+        "ok: {entries} entries, {orders} orders, {receipts} receipts; head {head}; {per_second} entries/s"
     ));
 }

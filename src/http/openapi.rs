@@ -2,7 +2,7 @@
 
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, receipts,
-    reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    reconciliations, reprocess, socket, statement, stream, tickets, upkeep, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -28,7 +28,7 @@ use utoipa::{Modify, OpenApi};
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
         webhooks::rotate, webhooks::test, webhooks::enable, webhooks::replay,
         deliveries::list, deliveries::get, deliveries::resend,
-        admin::status, admin::health, admin::ready,
+        admin::status, admin::health, admin::ready, upkeep::backup, upkeep::verify_now,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer),

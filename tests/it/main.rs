@@ -6,12 +6,14 @@
 
 mod amounts;
 mod auth;
+mod backup;
 mod balances;
 mod batch;
 mod callbacks;
 mod cli;
 mod config;
 mod connect;
+mod control;
 mod deliveries;
 mod demo;
 mod discrepancies;
