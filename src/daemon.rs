@@ -422,6 +422,7 @@ impl Daemon {
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
+        self.reader.thaw("the daemon is stopping");
         for handle in &self.handles {
             handle.stop(true).await;
         }

@@ -223,6 +223,9 @@ impl Office {
             gone = say(out, &Line::Progress { done, all });
         });
         gone?;
+        if let (Err(_), Some(why)) = (&verified, frozen.given_up()) {
+            return say(out, &Line::Failed(format!("the ledger could not be verified: {why}")));
+        }
         say(
             out,
             &match verified {

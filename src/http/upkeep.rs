@@ -111,11 +111,16 @@ pub async fn verify_now(permit: Permit<Admin>, app: Data<App>) -> Result<HttpRes
     let shared = app.clone();
     // Whoever asked may go away; the flag is cleared by the one who does the work.
     let verified = web::block(move || {
-        let verified = verify(&*shared.reader.frozen(), &mut |_, _| {});
+        let frozen = shared.reader.frozen();
+        let verified = verify(&*frozen, &mut |_, _| {});
         shared.verifying.store(false, Ordering::SeqCst);
-        verified
+        (verified, frozen.given_up())
     });
-    Ok(HttpResponse::Ok().json(match verified.await? {
+    let (verified, given_up) = verified.await?;
+    if let (Err(_), Some(why)) = (&verified, given_up) {
+        return Err(Problem::unavailable(format!("the ledger could not be verified: {why}"), 60));
+    }
+    Ok(HttpResponse::Ok().json(match verified {
         Ok(verified) => VerifyView {
             ok: true,
             difference: None,

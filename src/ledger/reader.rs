@@ -66,6 +66,11 @@ impl Reader {
         self.witnesses.freeze(Arc::clone(&self.engine))
     }
 
+    /// Ends every look at a frozen store: its reader, who may have much before him, hears why.
+    pub fn thaw(&self, why: &str) {
+        self.witnesses.thaw(why);
+    }
+
     /// Everything there is, and every change from now on.
     pub fn tap(&self) -> Tap {
         self.witnesses.tap(self.clone())

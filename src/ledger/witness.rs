@@ -70,6 +70,11 @@ impl Witnesses {
         view
     }
 
+    /// Ends every frozen view.
+    pub fn thaw(&self, why: &str) {
+        self.present().views.iter().filter_map(Weak::upgrade).for_each(|view| view.give_up(why));
+    }
+
     /// Hears every batch that is applied from now on.
     pub fn tap(&self, reader: Reader) -> Tap {
         let queue = Arc::<Queue>::default();

@@ -54,6 +54,16 @@ impl Frozen {
         }
     }
 
+    /// Ends the view: whoever still reads it hears why.
+    pub fn give_up(&self, what: &str) {
+        self.noted().give_up(what.to_owned());
+    }
+
+    /// Why the view is no more, if it was given up: then an error of a read says nothing about the store.
+    pub fn given_up(&self) -> Option<String> {
+        self.noted().given_up.clone().map(|error| error.what)
+    }
+
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

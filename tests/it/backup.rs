@@ -82,7 +82,7 @@ async fn under_load_it_is_the_ledger_of_one_commit() {
     let daemon = Daemon::start(&bank);
     let client = daemon.client();
     let to = daemon.place().file("backup");
-    let load = load(&client, 16);
+    let load = load(&client, 64);
     until("some load", async || {
         let head = client.get("/v1/ledger/head").await.ok();
         (head["seq"].as_u64().unwrap() > 200).then_some(())

@@ -180,6 +180,18 @@ fn a_frozen_view_does_not_move() {
     ledger.stop();
 }
 
+#[test]
+fn a_view_that_was_given_up_is_no_difference() {
+    let ledger = Ledger::start(newborn());
+    lives().into_iter().for_each(|command| drop(ledger.then(command)));
+    let frozen = ledger.reader.frozen();
+    assert_eq!(frozen.given_up(), None);
+    ledger.reader.thaw("the daemon is stopping");
+    assert!(verify(&*frozen, &mut |_, _| {}).is_err());
+    assert_eq!(frozen.given_up().as_deref(), Some("the daemon is stopping"));
+    ledger.stop();
+}
+
 proptest! {
     /// Whatever is written after it, in pages that are full or not, with bounds of every form.
     #[test]
