@@ -257,7 +257,7 @@ async fn a_kill_at_any_moment_leaves_what_restores_rightly_or_nothing() {
         std::env::var("RAZAO_BACKUP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let bank = Bank::open();
     let mut daemon = Daemon::start(&bank);
-    let client = daemon.client();
+    let mut client = daemon.client();
     let to = daemon.place().file("backup");
     let seed = std::process::id().into();
     println!("seed {seed}");
@@ -277,12 +277,20 @@ async fn a_kill_at_any_moment_leaves_what_restores_rightly_or_nothing() {
         }
         let mut child = backing_up(&daemon, &to, &[]);
         tokio::time::sleep(Duration::from_micros(dice.below(took * 3 / 2))).await;
-        child.kill().unwrap();
-        if child.wait().unwrap().success() {
-            complete += 1
+        // Every fourth time it is the daemon that dies under the copy.
+        let code = if kill % 4 == 3 {
+            daemon.kill_9();
+            let code = child.wait().unwrap().code();
+            assert!(matches!(code, Some(0 | 2)), "kill {kill}: {code:?}");
+            daemon.restart();
+            client = daemon.client();
+            code
         } else {
-            cut_short += 1
-        }
+            child.kill().unwrap();
+            child.wait().unwrap().code()
+        };
+        let counted = if code == Some(0) { &mut complete } else { &mut cut_short };
+        *counted += 1;
         let Some(kept) = manifest(&to) else { continue };
         let verified = daemon.place().cli(&["verify", "--backup", text(&to)]);
         assert_eq!(verified.status.code(), Some(0), "kill {kill}: {}", both(&verified));

@@ -101,6 +101,44 @@ fn copies_beside_a_busy_writer_are_each_the_ledger_of_one_commit() {
     ledger.stop();
 }
 
+/// A feed without what was written during its walk.
+struct Forgetful<'a>(Live, &'a mut u64);
+
+impl Feed for Forgetful<'_> {
+    fn next(&mut self) -> Result<Option<Item>, BackupError> {
+        loop {
+            match self.0.next()? {
+                Some(Item::Delta { .. }) => *self.1 += 1,
+                other => return Ok(other),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_forgets_what_was_written_meanwhile_is_noticed() {
+    let ledger = Ledger::start(newborn());
+    lives().into_iter().for_each(|command| drop(ledger.then(command)));
+    let mut noticed = false;
+    beside_writers(&ledger, |_| {
+        for _ in 0..50 {
+            let dir = tempfile::tempdir().unwrap();
+            let (backup, data) = (dir.path().join("backup"), dir.path().join("data"));
+            let mut forgotten = 0;
+            let live = Live::new(&ledger.reader, None, false, || false).unwrap();
+            take(&mut Shelf::open(&backup).unwrap(), &mut Forgetful(live, &mut forgotten));
+            let restored = restore::restore(&backup, &data, &mut |_, _, _| {});
+            assert!(restored.is_ok() || forgotten > 0);
+            noticed = restored.is_err();
+            if noticed {
+                return;
+            }
+        }
+    });
+    assert!(noticed, "the checks above must be able to fail");
+    ledger.stop();
+}
+
 #[test]
 fn a_copy_of_a_resting_ledger_is_all_of_it_and_again_nothing() {
     let engine = newborn();
