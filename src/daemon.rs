@@ -1,17 +1,20 @@
 //! Puts the rooms together: starts bottom-up, drains top-down.
 
 use crate::auth::Keys;
+use crate::backup::rota::{Rota, RotaError};
 use crate::clock::{Clock, SystemClock, random_bytes, secret};
-use crate::config::Webhooks;
+use crate::config::{self, Webhooks};
 use crate::config::{Account, Config};
 use crate::delivery;
 use crate::delivery::board::Board;
 use crate::domain::chain::Hash;
 use crate::domain::ids::{ReceiptId, RunId};
 use crate::domain::time::Time;
+use crate::export::Custom;
 use crate::faults::{self, Fault};
 use crate::http::app::App;
 use crate::http::batch::Turns;
+use crate::http::control::{self, Control, Office};
 use crate::http::idempotency::UnderWay;
 use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
@@ -50,6 +53,7 @@ use actix_web::web::Data;
 use secrecy::ExposeSecret;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -57,6 +61,8 @@ use tokio::sync::{mpsc, watch};
 
 /// How often the durable head is noted outside the database.
 const NOTE_HEAD_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether a backup is due.
+const LOOK_FOR_BACKUP_EVERY: Duration = Duration::from_secs(1);
 /// How often what has expired is looked for, or four times within the shortest retention …
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// … and how many are forgotten at once, with a pause for others between.
@@ -134,6 +140,7 @@ pub struct Daemon {
     running: Vec<actix_web::rt::task::JoinHandle<std::io::Result<()>>>,
     handles: Vec<actix_web::dev::ServerHandle>,
     drain: watch::Sender<bool>,
+    control: Control,
     app: Data<App>,
     dir: PathBuf,
     retention: Retention,
@@ -179,6 +186,9 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let retention = config.data.history_retention;
     let deliveries = start_deliveries(&config.webhooks, retention, &clock, &handle, &reader)?;
     let (drain, draining) = watch::channel(false);
+    let rota = rota(&config.backup, &reader, &clock, &draining);
+    let custom = Custom { chart: Arc::new(config.reports.chart), zone: config.reports.zone };
+    let control = open_control(&dir, &reader, &accounts, custom.clone(), &handle, &draining)?;
     let tails = Tails::new(reader.clone(), server::allow_open_files());
     let app = Data::new(App {
         accounts,
@@ -196,11 +206,13 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         keys: keys.keys,
         issuer: config.auth.issuer,
         audience: config.auth.audience,
-        timezone: config.reports.zone,
+        timezone: custom.zone,
         sealer,
-        chart: Arc::new(config.reports.chart),
+        chart: custom.chart,
         data_dir: dir.clone(),
         min_free_bytes: config.data.min_free_bytes,
+        rota,
+        verifying: AtomicBool::new(false),
         trusted_proxies: config.server.trusted_proxies,
         limits: DoorLimits::new(&config.limits),
         tickets: Tickets::default(),
@@ -224,6 +236,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         running: servers.into_iter().map(actix_web::rt::spawn).collect(),
         handles,
         drain,
+        control,
         app,
         dir,
         retention: Retention::new(config.data.receipt_retention, config.data.history_retention),
@@ -262,6 +275,7 @@ fn rim(config: &Config, engine: Arc<dyn Engine>, clock: Arc<dyn Clock>) -> Rim {
 /// A ledger that no daemon serves, held by a command that writes to it.
 pub struct Alone {
     pub handle: Handle,
+    pub reader: Reader,
     published: watch::Receiver<Published>,
     writer: JoinHandle<()>,
     dir: PathBuf,
@@ -275,7 +289,8 @@ pub fn open_alone(config: &Config) -> Result<Alone, OpenError> {
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash).map_err(unusable)?;
     let started = writer::start(rim(config, engine, Arc::new(SystemClock)), books).map_err(unusable)?;
     let published = started.reader.subscribe();
-    Ok(Alone { handle: started.handle, published, writer: started.thread, dir })
+    let Started { handle, reader, thread: writer } = started;
+    Ok(Alone { handle, reader, published, writer, dir })
 }
 
 /// Opens the configured data directory for a command that only reads.
@@ -331,6 +346,40 @@ fn bind(config: &Config) -> anyhow::Result<Listeners> {
     let callbacks = bound(callback_listen)?;
     let callback_address = callbacks.local_addr()?;
     Ok((vec![(listener, Serves::Api), (callbacks, Serves::Callbacks)], address, Some(callback_address)))
+}
+
+/// Where backups go, if that is configured.
+fn rota(
+    config: &config::Backup,
+    reader: &Reader,
+    clock: &Arc<dyn Clock>,
+    draining: &watch::Receiver<bool>,
+) -> Option<Arc<Rota>> {
+    let to = config.to.clone()?;
+    let keep = usize::try_from(config.keep).unwrap_or(usize::MAX);
+    let draining = draining.clone();
+    let stopping = move || *draining.borrow();
+    Some(Arc::new(Rota::new(to, config.every, keep, reader.clone(), Arc::clone(clock), stopping)))
+}
+
+/// The admin's socket, once the directory is ours.
+fn open_control(
+    dir: &Path,
+    reader: &Reader,
+    accounts: &Accounts,
+    custom: Custom,
+    handle: &Handle,
+    draining: &watch::Receiver<bool>,
+) -> anyhow::Result<Control> {
+    let office = Office {
+        reader: reader.clone(),
+        accounts: accounts.clone(),
+        custom,
+        draining: draining.clone(),
+        handle: Mutex::new(Some(handle.clone())),
+    };
+    control::open(dir, office)
+        .map_err(|error| anyhow::anyhow!("the control socket in {} cannot be opened: {error}", dir.display()))
 }
 
 /// Ingest has a thread and a runtime of its own: it goes on while HTTP workers are busy, and ends after them.
@@ -405,17 +454,28 @@ impl Daemon {
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
+        let backing_up = self
+            .app
+            .rota
+            .clone()
+            .map(|rota| actix_web::rt::spawn(back_up_now_and_then(rota, Arc::clone(&self.app.clock))));
         let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone(), self.retention));
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
+        self.reader.thaw("the daemon is stopping");
         for handle in &self.handles {
             handle.stop(true).await;
         }
         for server in self.running {
             server.await??;
         }
+        let control = self.control;
+        actix_web::rt::task::spawn_blocking(move || control.close()).await?;
         noting.abort();
+        if let Some(backing_up) = backing_up {
+            backing_up.abort();
+        }
         forgetting.abort();
         // It holds the ledger's handle until it is gone.
         drop(forgetting.await);
@@ -510,6 +570,25 @@ async fn erase_old(app: &App, retention: &mut Retention, now: Time) -> anyhow::R
     retention.bodies_after = bodies.next.unwrap_or_default();
     retention.receipts_after = receipts.next.unwrap_or(receipts_after);
     Ok(bodies.next.is_some() || receipts.next.is_some())
+}
+
+/// Takes a backup whenever one is due.
+async fn back_up_now_and_then(rota: Arc<Rota>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(LOOK_FOR_BACKUP_EVERY).await;
+        if rota.due().is_none_or(|due| due > clock.now()) {
+            continue;
+        }
+        let taking = Arc::clone(&rota);
+        match tokio::task::spawn_blocking(move || taking.take()).await {
+            Ok(Ok(kept)) => tracing::info!(path = %kept.path.display(), seq = kept.seq, "backed up"),
+            Ok(Err(RotaError::Running)) => {}
+            Ok(Err(RotaError::Failed(error))) => {
+                tracing::error!(%error, "the scheduled backup failed; it is tried again");
+            }
+            Err(error) => tracing::error!(%error, "the scheduled backup failed; it is tried again"),
+        }
+    }
 }
 
 async fn note_head_now_and_then(dir: PathBuf, published: watch::Receiver<Published>) {

@@ -11,6 +11,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;

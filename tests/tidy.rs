@@ -14,7 +14,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["domain", "faults"]),
     (2, &["store", "wire", "schedule", "views", "clock"]),
     (3, &["ledger", "net", "providers"]),
-    (4, &["config", "sandbox", "export"]),
+    (4, &["backup", "config", "sandbox", "export"]),
     (5, &["ingest", "delivery", "auth", "telemetry"]),
     (6, &["http"]),
     (7, &["daemon"]),

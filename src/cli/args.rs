@@ -27,6 +27,11 @@ pub enum Command {
     Token(TokenOptions),
     /// Replay the whole ledger, and name the first difference if anything is off.
     Verify(VerifyOptions),
+    /// Copy the ledger to another directory, consistent at one commit; also while the daemon runs. Again into the same
+    /// directory, only what is new is written.
+    Backup(BackupOptions),
+    /// Make a data directory of a backup, which is checked whole before anything is moved into place.
+    Restore(RestoreOptions),
     /// Register existing orders in bulk from a CSV file; also while the daemon runs, and as often as wanted.
     Import(ImportOptions),
     /// Say which callback URL to enter where at an account's provider, or register it there where the provider has an
@@ -147,4 +152,30 @@ pub struct VerifyOptions {
     /// A seal that was kept, to compare with the ledger; as often as wanted.
     #[arg(long, value_name = "FILE")]
     pub seal: Vec<PathBuf>,
+    /// A backup instead: checked and replayed as a restore would, in the temporary directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    pub backup: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct BackupOptions {
+    /// Where it is written: a new directory, or one with an earlier backup of the same ledger.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Goes on, at most a second behind the running daemon, until it is ended.
+    #[arg(long, conflicts_with = "verify")]
+    pub follow: bool,
+    /// Replays the backup afterwards, as `razao verify --backup` does.
+    #[arg(long)]
+    pub verify: bool,
+}
+
+#[derive(Args)]
+pub struct RestoreOptions {
+    /// The backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The data directory to make; it must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
 }

@@ -3,6 +3,7 @@
 
 mod api;
 pub mod args;
+mod backup;
 mod check_config;
 mod connect;
 mod demo;
@@ -10,6 +11,8 @@ mod export;
 mod import;
 mod kept;
 mod listen;
+mod progress;
+mod remote;
 mod sandbox;
 mod serve;
 mod stage;
@@ -51,7 +54,9 @@ pub fn run() -> ExitCode {
         Command::Connect(options) => connect::run(&arguments.config, &options),
         Command::Listen(options) => listen::run(&arguments.config, &options),
         Command::Verify(options) => verify::run(&arguments.config, &options),
-        Command::Export(options) => export::run(&arguments.config, &options),
+        Command::Export(options) => export::run(&arguments.config, options),
+        Command::Backup(options) => backup::run(&arguments.config, &options),
+        Command::Restore(options) => backup::restore(&options),
         Command::CheckConfig => check_config::run(&arguments.config),
     };
     match end {

@@ -3,6 +3,7 @@
 //! An export is an iterator of chunks, each of one page of entries. Its bytes follow from the range, the accounts, the
 //! chart and the time zone alone: no clock, no version, nothing of what the ledger holds beyond the range.
 
+pub mod asked;
 mod beancount;
 mod csv;
 mod hledger;
@@ -20,7 +21,7 @@ use crate::ledger::reader::Reader;
 use crate::store::meta::StoreError;
 use jiff::tz::TimeZone;
 use journal::Frame;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use utoipa::ToSchema;
 /// So many entries are read and held at a time.
 const ENTRIES_PER_CHUNK: u64 = 500;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     Csv,
@@ -40,7 +41,7 @@ pub enum Format {
 }
 
 /// What a journal says about balances at its ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ends {
     /// Comments: fits alone as well as behind anything.

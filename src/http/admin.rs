@@ -3,6 +3,7 @@
 use super::app::App;
 use super::guard::{Admin, Permit};
 use super::problem::Problem;
+use super::upkeep::{self, BackupStatus};
 use crate::config::Account;
 use crate::delivery::board::Standing;
 use crate::domain::ids::Seq;
@@ -34,6 +35,8 @@ pub struct Status {
     pub stopped: Option<String>,
     pub accounts: Vec<AccountStatus>,
     pub disk: Disk,
+    /// Null: no `backup.to` is configured.
+    pub backup: Option<BackupStatus>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -126,6 +129,7 @@ pub async fn status(permit: Permit<Admin>, app: Data<App>) -> Result<HttpRespons
         stopped: published.stopped,
         accounts: visible.map(|account| account_status(&app, account)).collect(),
         disk: Disk { free_bytes, min_free_bytes: app.min_free_bytes, writable },
+        backup: app.rota.as_deref().map(upkeep::status),
     }))
 }
 

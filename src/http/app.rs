@@ -7,6 +7,7 @@ use super::problem::Problem;
 use super::tail::Tails;
 use super::tickets::Tickets;
 use crate::auth::Keys;
+use crate::backup::rota::Rota;
 use crate::clock::Clock;
 use crate::delivery;
 use crate::delivery::board::Board;
@@ -26,6 +27,7 @@ use jiff::tz::TimeZone;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::{mpsc, watch};
 
 pub struct App {
@@ -57,6 +59,10 @@ pub struct App {
     pub chart: Arc<Chart>,
     pub data_dir: PathBuf,
     pub min_free_bytes: u64,
+    /// Where backups go, if that is configured.
+    pub rota: Option<Arc<Rota>>,
+    /// Whether somebody has the ledger verified.
+    pub verifying: AtomicBool,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: DoorLimits,
     /// One-time tickets that wait to be used.

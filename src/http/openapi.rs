@@ -3,7 +3,7 @@
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, orders,
     payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets,
-    webhooks,
+    upkeep, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -29,7 +29,7 @@ periods::close, periods::list, periods::get, periods::corrections, settlements::
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
         webhooks::rotate, webhooks::test, webhooks::enable, webhooks::replay,
         deliveries::list, deliveries::get, deliveries::resend,
-        admin::status, admin::health, admin::ready,
+        admin::status, admin::health, admin::ready, upkeep::backup, upkeep::verify_now,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer),

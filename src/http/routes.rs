@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::{
     admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, openapi,
     orders, payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream,
-    tickets, webhooks,
+    tickets, upkeep, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -72,6 +72,8 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/deliveries/{id}").route(get().to(deliveries::get)))
         .service(at("/v1/deliveries/{id}/resend").route(post().to(deliveries::resend)))
         .service(at("/v1/admin/status").route(get().to(admin::status)))
+        .service(at("/v1/admin/backup").route(post().to(upkeep::backup)))
+        .service(at("/v1/admin/verify").route(post().to(upkeep::verify_now)))
         .service(at("/healthz").route(get().to(admin::health)).route(head().to(admin::health)))
         .service(at("/readyz").route(get().to(admin::ready)).route(head().to(admin::ready)))
         .service(at("/openapi.json").route(get().to(openapi::get)));

@@ -18,4 +18,5 @@ pub mod settlements;
 pub mod statement;
 pub mod verify;
 pub mod webhooks;
+pub mod witness;
 pub mod writer;

@@ -4,6 +4,7 @@
 //! itself (balances, head) comes from the one published value. Everything else may be seen a moment before it is
 //! durable, so whoever answers with it waits for [`Reader::settled`] first.
 
+use super::witness::{Tap, Witnesses};
 use super::writer::{Applied, Published};
 use crate::domain::balance::Balances;
 use crate::domain::entry::Entry;
@@ -14,6 +15,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::time::Time;
 use crate::store::engine::{Engine, EngineError};
 use crate::store::entries::{self, StoredEntry};
+use crate::store::frozen::Frozen;
 use crate::store::meta::StoreError;
 use crate::store::polls::AccountRecord;
 use crate::store::sealed::Body;
@@ -27,6 +29,7 @@ pub struct Reader {
     engine: Arc<dyn Engine>,
     published: watch::Receiver<Published>,
     applied: Applied,
+    witnesses: Arc<Witnesses>,
 }
 
 impl Reader {
@@ -34,8 +37,9 @@ impl Reader {
         engine: Arc<dyn Engine>,
         published: watch::Receiver<Published>,
         applied: Applied,
+        witnesses: Arc<Witnesses>,
     ) -> Self {
-        Reader { engine, published, applied }
+        Reader { engine, published, applied, witnesses }
     }
 
     /// Comes back once everything that could be read before the call is durable.
@@ -50,6 +54,26 @@ impl Reader {
         };
         let what = stopped.unwrap_or_else(|| "the writer has ended".to_owned());
         Err(StoreError::Engine(EngineError { what }))
+    }
+
+    /// How many groups were made visible so far; [`Published::group`] follows once they are durable.
+    pub(super) fn visible(&self) -> u64 {
+        self.applied.load(Ordering::SeqCst)
+    }
+
+    /// The whole store as it is between two groups, however long it is looked at.
+    pub fn frozen(&self) -> Arc<Frozen> {
+        self.witnesses.freeze(Arc::clone(&self.engine))
+    }
+
+    /// Ends every look at a frozen store: its reader, who may have much before him, hears why.
+    pub fn thaw(&self, why: &str) {
+        self.witnesses.thaw(why);
+    }
+
+    /// Everything there is, and every change from now on.
+    pub fn tap(&self) -> Tap {
+        self.witnesses.tap(self.clone())
     }
 
     /// What is durable now.

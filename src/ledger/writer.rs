@@ -6,6 +6,7 @@
 use super::books::{Books, Group, Queue};
 use super::command::{Command, Fault, Reply, SubmitError};
 use super::reader::Reader;
+use super::witness::Witnesses;
 use crate::clock::Clock;
 use crate::domain::balance::Balances;
 use crate::domain::chain::Hash;
@@ -88,8 +89,11 @@ pub fn prepare(rim: Rim, books: Books) -> Prepared {
     let (queue, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
     let (publish, published) = watch::channel(Published::of(&books));
     let applied = Applied::default();
-    let reader = Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied));
-    Prepared { handle: Handle { queue }, reader, writer: Writer { rim, books, publish, applied }, jobs }
+    let witnesses = Arc::<Witnesses>::default();
+    let reader =
+        Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied), Arc::clone(&witnesses));
+    let writer = Writer { rim, books, publish, applied, witnesses };
+    Prepared { handle: Handle { queue }, reader, writer, jobs }
 }
 
 /// Starts the thread. It ends when every [`Handle`] is gone and the queue is empty.
@@ -161,6 +165,7 @@ pub struct Writer {
     books: Books,
     publish: watch::Sender<Published>,
     applied: Applied,
+    witnesses: Arc<Witnesses>,
 }
 
 type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>)>;
@@ -227,8 +232,11 @@ impl Writer {
                     return Ok(false);
                 }
                 self.applied.fetch_add(1, Ordering::SeqCst);
-                let written = self.rim.engine.apply(&batch).and_then(|()| self.rim.engine.sync());
-                written.map(|()| true).map_err(|error| error.to_string())
+                let applied = self.witnesses.apply(&*self.rim.engine, &batch);
+                let written = applied.and_then(|()| self.rim.engine.sync());
+                written.map_err(|error| error.to_string())?;
+                self.witnesses.pass(&batch);
+                Ok(true)
             }),
         };
         match written {

@@ -92,6 +92,9 @@ pub const PAYOUT: u8 = b'p';
 pub const SLOTS_USED: &[u8] = b"u";
 pub const WIPE: u8 = b'w';
 
+/// Kinds whose values can be erased: whoever keeps copies of them must be able to let go of each.
+pub const ERASABLE: [u8; 5] = [BODY, METADATA, REASON, REQUEST, ANSWER];
+
 fn numbered(kind: u8, number: u64) -> Vec<u8> {
     std::iter::once(kind).chain(number.to_be_bytes()).collect()
 }
@@ -465,6 +468,16 @@ pub fn webhook_of(key: &[u8]) -> Option<WebhookId> {
 /// The number at the end of a numbered key.
 pub fn number(key: &[u8]) -> Option<u64> {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+/// The seq up to which the ledger must have come for this key to be there; after that its value never changes. None where
+/// values do change.
+pub fn appended(key: &[u8]) -> Option<Seq> {
+    match key.first() {
+        Some(&ENTRY) => number(key).map(Seq),
+        Some(&RUNNING) => seq_of_running(key),
+        Some(_) | None => None,
+    }
 }
 
 /// A key in words, for errors.

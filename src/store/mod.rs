@@ -8,6 +8,7 @@ pub mod directory;
 pub mod engine;
 pub mod entries;
 pub mod evidence;
+pub mod frozen;
 pub mod idempotency;
 pub mod keys;
 pub mod memory;

@@ -6,6 +6,7 @@
 
 mod amounts;
 mod auth;
+mod backup;
 mod balances;
 mod batch;
 mod browser;
@@ -13,6 +14,7 @@ mod callbacks;
 mod cli;
 mod config;
 mod connect;
+mod control;
 mod deliveries;
 mod demo;
 mod discrepancies;

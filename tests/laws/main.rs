@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod as_of;
 #[cfg(test)]
+mod backed_up;
+#[cfg(test)]
 mod books;
 #[cfg(test)]
 mod chained;

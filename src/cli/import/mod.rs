@@ -7,7 +7,8 @@ mod sheet;
 use super::args::ImportOptions;
 use super::{End, say, usage};
 use crate::config;
-use door::{Door, Said};
+use crate::http::control::Said;
+use door::Door;
 use sheet::{Line, Sheet};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -37,7 +38,7 @@ fn import(path: &Path, options: &ImportOptions) -> anyhow::Result<Tally> {
     let config = config::load(path)?;
     let mut sheet = Sheet::open(&options.file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let door = Door::open(config)?;
+    let mut door = Door::open(config)?;
     let terminal = std::io::stderr().is_terminal();
     let mut tally = Tally::default();
     loop {
@@ -45,7 +46,7 @@ fn import(path: &Path, options: &ImportOptions) -> anyhow::Result<Tally> {
         if lines.is_empty() {
             break;
         }
-        let readable = lines.iter().filter_map(|line| line.json.as_deref().ok()).collect();
+        let readable = lines.iter().filter_map(|line| line.json.clone().ok()).collect();
         let mut said = runtime.block_on(door.register(readable))?.into_iter();
         for line in &lines {
             let said = match &line.json {
