@@ -66,9 +66,11 @@ impl Remote {
         self.lines.read_exact(&mut length).context(gone)?;
         match u32::from_be_bytes(length) {
             0 => Ok(None),
-            BROKEN_OFF => match self.hear()? {
-                _ => bail!("the daemon is of another version; restart it"),
-            },
+            BROKEN_OFF => {
+                // It says why, which is an error.
+                self.hear()?;
+                bail!("the daemon is of another version; restart it")
+            }
             length => {
                 let mut chunk = vec![0; usize::try_from(length)?];
                 self.lines.read_exact(&mut chunk).context(gone)?;

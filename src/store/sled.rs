@@ -18,9 +18,13 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// sled's own cache; its memory use is this and a few dozen MiB.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// An earlier handle has let go of the file within this time.
+const LETTING_GO_MAX: Duration = Duration::from_secs(5);
+const LETTING_GO_PAUSE: Duration = Duration::from_millis(20);
 /// A group is about 1 MiB; with sled's own pages and half-empty segments it takes several times that at most …
 const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// … and so much is reserved at once.
@@ -148,6 +152,8 @@ impl Engine for Sled {
 
 /// How sled's open failed.
 enum Opening {
+    /// Somebody has its file open.
+    Held,
     Corrupt(String),
     Failed(String),
 }
@@ -156,18 +162,33 @@ impl Opening {
     fn explain(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {
+            Opening::Held => OpenError::Unusable { path, what: "its file is open elsewhere".to_owned() },
             Opening::Corrupt(what) => OpenError::Damaged { path, what },
             Opening::Failed(what) => OpenError::Unusable { path, what },
         }
     }
 }
 
+/// Our own lock is held, so whoever holds sled's is an earlier handle of this process: its threads are ending.
 fn open(path: &Path) -> Result<::sled::Db, Opening> {
+    let begun = Instant::now();
+    loop {
+        match open_now(path) {
+            Err(Opening::Held) if begun.elapsed() < LETTING_GO_MAX => std::thread::sleep(LETTING_GO_PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
+fn open_now(path: &Path) -> Result<::sled::Db, Opening> {
     let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     match quietly(|| config.open()) {
         Some(Ok(db)) => Ok(db),
         Some(Err(::sled::Error::Corruption { .. })) => {
             Err(Opening::Corrupt("sled reports corruption".to_owned()))
+        }
+        Some(Err(::sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
+            Err(Opening::Held)
         }
         // How sled words a file that holds something else than it wrote.
         Some(Err(::sled::Error::Io(error)))

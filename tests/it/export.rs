@@ -2,7 +2,7 @@
 //! the sandbox's lives.
 
 use crate::support::chain::assert_chain;
-use crate::support::place::{assert_one_line_error, both};
+use crate::support::place::{Place, assert_one_line_error, both};
 use crate::support::sandbox::{Sandbox, free_port};
 use crate::support::{Bank, Client, Daemon, Reply, Setup, encoded, interop, journals, python_with, run};
 use serde_json::{Value, json};
@@ -206,9 +206,6 @@ async fn the_command_prints_the_same_bytes_as_the_api() {
     let mut daemon = Daemon::with(setup);
     let client = daemon.client();
     some_sales(&bank, &client, 3).await;
-    let refused = daemon.place().cli(&["export", "--format", "csv"]);
-    let said = assert_one_line_error(&refused, 2);
-    assert!(said.contains("stop it, or ask it"), "{said}");
     let ranges: [(&str, &[&str]); 5] = [
         ("", &[]),
         ("&from=3&to=5", &["--from", "3", "--to", "5"]),
@@ -232,17 +229,30 @@ async fn the_command_prints_the_same_bytes_as_the_api() {
     }
     let open = exported(&client, "hledger&from=4&balances=open").await;
     answered.push(("hledger", &["--from", "4", "--balances", "open"], open));
-    daemon.stop();
-    for (format, arguments, body) in answered {
-        let output = daemon.place().cli(&[&["export", "--format", format], arguments].concat());
-        assert_eq!(output.status.code(), Some(0), "{}", both(&output));
-        assert!(
-            output.stdout == body,
-            "{format} {arguments:?}:\n{}\n{}",
-            both(&output),
-            String::from_utf8_lossy(&body)
-        );
+    // Beside the daemon, through its socket, and alone.
+    for serving in [true, false] {
+        if !serving {
+            daemon.stop();
+        }
+        for (format, arguments, body) in &answered {
+            let output = daemon.place().cli(&[&["export", "--format", format], *arguments].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+            assert!(
+                output.stdout == *body,
+                "{format} {arguments:?}, serving: {serving}:\n{}\n{}",
+                both(&output),
+                String::from_utf8_lossy(body)
+            );
+        }
+        refuses_what_cannot_be_meant(daemon.place());
     }
+    // Who exports makes no ledger where there is none.
+    std::fs::remove_dir_all(daemon.data()).unwrap();
+    assert_one_line_error(&daemon.place().cli(&["export", "--format", "csv"]), 2);
+    assert!(!daemon.data().exists());
+}
+
+fn refuses_what_cannot_be_meant(place: &Place) {
     for odd in [
         &["--format", "xlsx"][..],
         &[],
@@ -254,14 +264,10 @@ async fn the_command_prints_the_same_bytes_as_the_api() {
         &["--format", "csv", "--account", "loja-c"],
         &["--format", "csv", "--account", "Loja"],
     ] {
-        let output = daemon.place().cli(&[&["export"], odd].concat());
+        let output = place.cli(&[&["export"], odd].concat());
         assert_eq!(output.status.code(), Some(2), "{odd:?}: {}", both(&output));
         assert!(output.stdout.is_empty(), "{odd:?}");
     }
-    // Who exports makes no ledger where there is none.
-    std::fs::remove_dir_all(daemon.data()).unwrap();
-    assert_one_line_error(&daemon.place().cli(&["export", "--format", "csv"]), 2);
-    assert!(!daemon.data().exists());
 }
 
 #[tokio::test]
