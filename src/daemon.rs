@@ -1,23 +1,30 @@
 //! Puts the rooms together: starts bottom-up, drains top-down.
 
+mod lookout;
+mod reload;
+
+pub use reload::Reloader;
+
 use crate::auth::Keys;
 use crate::clock::{Clock, SystemClock, random_bytes};
 use crate::config::Webhooks;
 use crate::config::{Account, Config};
 use crate::delivery;
+use crate::delivery::alarms::Alarms;
 use crate::delivery::board::Board;
 use crate::domain::chain::Hash;
 use crate::domain::ids::RunId;
 use crate::domain::time::Time;
 use crate::faults::{self, Fault};
-use crate::http::app::App;
+use crate::http::app::{App, Believed, Configured};
 use crate::http::batch::Turns;
+use crate::http::counts::Counts;
 use crate::http::idempotency::UnderWay;
 use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
 use crate::http::tail::Tails;
 use crate::http::tickets::Tickets;
-use crate::http::tls;
+use crate::http::tls::{self, Shown};
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::desk::Desk;
@@ -43,6 +50,7 @@ use crate::store::seal_key;
 use crate::store::seals;
 use crate::store::sled::{Durability, Sled};
 use crate::store::vault;
+use crate::swap::Swap;
 use crate::views::seal::key_text;
 use actix_web::web::Data;
 use secrecy::ExposeSecret;
@@ -132,6 +140,8 @@ pub struct Daemon {
     handles: Vec<actix_web::dev::ServerHandle>,
     drain: watch::Sender<bool>,
     app: Data<App>,
+    /// The certificate of the listeners, where they speak TLS.
+    shown: Option<Arc<Shown>>,
     dir: PathBuf,
     /// How long reconciliations are kept.
     history: Duration,
@@ -140,7 +150,8 @@ pub struct Daemon {
 /// Starts everything. Must run within actix's runtime.
 pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let dir = config.data.dir.clone();
-    let tls = config.server.tls.as_ref().map(tls::server_config).transpose()?;
+    let shown = config.server.tls.as_ref().map(Shown::load).transpose()?.map(Arc::new);
+    let tls = shown.clone().map(tls::server_config).transpose()?;
     let (listeners, address, callback_address) = bind(&config)?;
     let (engine, mut books) = open(&dir)?;
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash)?;
@@ -187,9 +198,13 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let deliveries = start_deliveries(&config.webhooks, retention, &clock, &handle, &reader)?;
     let (drain, draining) = watch::channel(false);
     let tails = Tails::new(reader.clone(), server::allow_open_files());
+    let started_at = clock.now();
+    let configured = Configured { loaded_at: started_at, error: None, restart_needed: Vec::new() };
     let app = Data::new(App {
         accounts,
         activity,
+        counts: Counts::default(),
+        started_at,
         clock,
         handle: handle.clone(),
         reader,
@@ -199,10 +214,14 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         turns: Turns::default(),
         deliveries: deliveries.tasks.clone(),
         board: deliveries.board,
+        alarms: Alarms::default(),
         poster: deliveries.poster,
-        keys: keys.keys,
-        issuer: config.auth.issuer,
-        audience: config.auth.audience,
+        believed: Swap::new(Believed {
+            keys: keys.keys,
+            issuer: config.auth.issuer,
+            audience: config.auth.audience,
+        }),
+        configured: Swap::new(configured),
         timezone: config.reports.zone,
         sealer,
         data_dir: dir.clone(),
@@ -231,6 +250,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         handles,
         drain,
         app,
+        shown,
         dir,
         history: config.data.history_retention,
     })
@@ -389,11 +409,17 @@ fn delivery_policy(config: &Webhooks) -> delivery::plan::Policy {
 }
 
 impl Daemon {
+    /// What takes another configuration while the daemon runs; `started` is what it was started with.
+    pub fn reloader(&self, started: Config) -> Reloader {
+        Reloader { app: self.app.clone(), tasks: self.tasks.clone(), shown: self.shown.clone(), started }
+    }
+
     /// Serves until `stop` is done, then drains: no new connections, running requests finish, everything acknowledged
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let noting = actix_web::rt::spawn(note_head_now_and_then(self.dir.clone(), self.published.clone()));
         let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone(), self.history));
+        let watching = actix_web::rt::spawn(lookout::run(self.app.clone()));
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
@@ -405,8 +431,9 @@ impl Daemon {
         }
         noting.abort();
         forgetting.abort();
-        // It holds the ledger's handle until it is gone.
-        drop(forgetting.await);
+        watching.abort();
+        // They hold the ledger's handle until they are gone.
+        drop((forgetting.await, watching.await));
         drop((self.app, self.tasks, self.deliveries, self.handle));
         join(self.ingest).await?;
         join(self.delivery).await?;

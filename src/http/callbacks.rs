@@ -4,7 +4,7 @@ use super::app::App;
 use super::body::{self, Unread};
 use super::problem::Problem;
 use crate::config::Account;
-use crate::domain::ids::{AccountId, ReceiptId};
+use crate::domain::ids::{AccountId, ReceiptId, Seq};
 use crate::ingest::receive::{Rejection, admit, receive};
 use crate::ingest::runner::Task;
 use crate::ledger::command::{Command, Received, Reply, Verdict};
@@ -12,6 +12,7 @@ use crate::providers::provider::Incoming;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// More than any provider sends.
@@ -82,7 +83,23 @@ pub async fn post_with_key(
     take(&request, &app, &account, Some(&key), payload).await
 }
 
+/// Takes a callback, and counts how it was answered.
 async fn take(
+    request: &HttpRequest,
+    app: &App,
+    account: &str,
+    key: Option<&str>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let began = Instant::now();
+    let known = AccountId::parse(account).ok().filter(|id| app.accounts.get(id).is_some());
+    let answer = answer(request, app, account, key, payload).await;
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status().as_u16());
+    app.counts.callback(known.as_ref(), status, began.elapsed());
+    answer
+}
+
+async fn answer(
     request: &HttpRequest,
     app: &App,
     account: &str,
@@ -92,19 +109,24 @@ async fn take(
     let (address, now) = (app.client_address(request), app.clock.now());
     app.limits
         .address(address, now)
-        .map_err(|wait| Problem::too_many("this address failed too often", wait))?;
+        .map_err(|wait| Problem::too_many("this address failed too often", wait))
+        .inspect_err(|_| app.counts.rejected(None, "address_failed_too_often"))?;
     let unknown = || {
         app.limits.failed(address, now);
+        app.counts.rejected(None, Rejection::UnknownAccount.word());
         Problem::from(Rejection::UnknownAccount)
     };
     let id = AccountId::parse(account).map_err(|_| unknown())?;
     let account = app.accounts.get(&id).ok_or_else(unknown)?;
     let headers = lower_case_headers(request);
-    admit(account, key, address, &headers).map_err(|why| {
+    admit(&account, key, address, &headers).map_err(|why| {
         app.limits.failed(address, now);
         reject(request, app, &id, why)
     })?;
-    let flooded = |wait| Problem::too_many("this account gets more callbacks than it may", wait);
+    let flooded = |wait| {
+        app.counts.rejected(Some(&id), "too_many");
+        Problem::too_many("this account gets more callbacks than it may", wait)
+    };
     app.limits.callback(&id, now).map_err(flooded)?;
     let bytes = match body::read(payload, CALLBACK_BYTES_MAX).await {
         Ok(bytes) => bytes,
@@ -115,13 +137,14 @@ async fn take(
         headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
     let query = Some(request.query_string()).filter(|query| !query.is_empty());
     let incoming = Incoming { headers: &headers, content_type, query, body: &bytes };
-    let received = receive(account, &incoming, app.clock.now());
-    keep(app, account, received).await
+    let received = receive(&account, &incoming, app.clock.now());
+    keep(app, &account, received).await
 }
 
 /// Makes the receipt durable, wakes whoever processes it, and answers.
 async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpResponse, Problem> {
     let at = received.received_at;
+    let recorded = matches!(received.verdict, Verdict::Record { .. });
     let (ask, unreadable) = match &received.verdict {
         Verdict::Ask | Verdict::Record { ask: true, .. } => (true, None),
         Verdict::Record { ask: false, .. } | Verdict::Ignore => (false, None),
@@ -129,6 +152,10 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
     };
     let id = receipt_id(app.handle.submit(Command::Receive(received)).await?)?;
     app.activity.callback(&account.merchant.id, at);
+    tracing::info!(account = %account.merchant.id, receipt = %id, "callback kept");
+    if recorded {
+        log_recorded(app, id);
+    }
     if ask {
         // The receipt is durable: should the task be gone, the next start finds it.
         drop(app.tasks.send(Task::Process { account: account.merchant.id.clone(), id }));
@@ -139,6 +166,14 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
     }
 }
 
+/// Which entries a callback led to that is evidence itself.
+fn log_recorded(app: &App, id: ReceiptId) {
+    if let Ok(Some(receipt)) = app.reader.receipt(id) {
+        let (account, seqs) = (&receipt.account, Seq::list(&receipt.entries));
+        tracing::info!(%account, receipt = %id, outcome = receipt.progress.as_str(), seqs, "callback recorded");
+    }
+}
+
 fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
     let Reply::Received(id) = reply else { return Err(Problem::another_answer()) };
     Ok(id)
@@ -146,6 +181,7 @@ fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
 
 fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {
     let (address, problem) = (app.client_address(request), Problem::from(why));
+    app.counts.rejected(Some(account), why.word());
     tracing::debug!(%account, status = problem.status, reason = %why, "callback rejected");
     app.activity.rejected(account, app.clock.now(), address, problem.status, why.to_string());
     problem

@@ -85,7 +85,7 @@ impl<S: Scoped> FromRequest for Permit<S> {
 fn permit<S: Scoped>(request: &HttpRequest) -> Result<Permit<S>, Problem> {
     let app = request.app_data::<web::Data<App>>();
     let app = app.ok_or_else(|| Problem::unavailable("the daemon is not ready", 1))?;
-    let claims = claims(app, presented(request, S::IN_QUERY)?)?;
+    let claims = claims(app, presented(request, S::IN_QUERY)?).inspect_err(|_| app.counts.denied.add(()))?;
     if !claims.allows(S::SCOPE) {
         let detail = format!("the token lacks the scope {}", S::SCOPE);
         return Err(Problem::new(403, "missing-scope", "Forbidden", detail));
@@ -102,7 +102,10 @@ enum Presented {
 fn claims(app: &App, presented: Presented) -> Result<Claims, Problem> {
     let now = app.clock.now();
     match presented {
-        Presented::Token(token) => Ok(verify(&app.keys, &app.issuer, &app.audience, &token, now)?),
+        Presented::Token(token) => {
+            let believed = app.believed.get();
+            Ok(verify(&believed.keys, &believed.issuer, &believed.audience, &token, now)?)
+        }
         Presented::Ticket(ticket) => app.tickets.redeem(&ticket, now).ok_or_else(|| {
             Problem::unauthorized(
                 "the ticket is used, expired or unknown; POST /v1/tickets gives another one",

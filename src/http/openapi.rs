@@ -1,8 +1,8 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, orders, periods, receipts,
-    reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, metrics, orders, periods,
+    receipts, reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -29,7 +29,7 @@ use utoipa::{Modify, OpenApi};
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
         webhooks::rotate, webhooks::test, webhooks::enable, webhooks::replay,
         deliveries::list, deliveries::get, deliveries::resend,
-        admin::status, admin::health, admin::ready,
+        admin::status, admin::health, admin::ready, metrics::get,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer),

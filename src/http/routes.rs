@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, openapi, orders, periods,
-    receipts, reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, events, metrics, openapi, orders,
+    periods, receipts, reconciliations, reprocess, socket, statement, stream, tickets, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -68,6 +68,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/admin/status").route(get().to(admin::status)))
         .service(at("/healthz").route(get().to(admin::health)).route(head().to(admin::health)))
         .service(at("/readyz").route(get().to(admin::ready)).route(head().to(admin::ready)))
+        .service(at("/metrics").route(get().to(metrics::get)))
         .service(at("/openapi.json").route(get().to(openapi::get)));
 }
 

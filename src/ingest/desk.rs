@@ -15,11 +15,11 @@ use super::translate::{self, Context};
 use crate::clock::Clock;
 use crate::config::Account;
 use crate::domain::evidence::Source;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId};
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
 use crate::domain::order::Order;
-use crate::domain::receipt::{Attempt, Progress, Receipt};
+use crate::domain::receipt::{Attempt, Outcome, Progress, Receipt};
 use crate::domain::time::Time;
-use crate::ledger::command::{Attempted, Command, News, Record, SubmitError, Then};
+use crate::ledger::command::{Attempted, Command, News, Record, Reply, SubmitError, Then};
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
 use crate::net::client::{Client, NoAnswer};
@@ -31,6 +31,8 @@ use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 /// One callback leads to at most so many calls.
 const CALLS_PER_RECEIPT_MAX: usize = 64;
@@ -128,7 +130,7 @@ impl Desk {
             resolver.enqueue(receipt.account, receipt.id, due);
         }
         let polled = self.accounts.all().filter(|account| account.poll.enabled);
-        let lane = |account: &Account| {
+        let lane = |account: Arc<Account>| {
             let terms = LaneTerms {
                 cadence: account.terms().cadence,
                 quota: account.provider.spec().polling.quota,
@@ -141,6 +143,12 @@ impl Desk {
         Ok(Agenda::new(resolver, poller, Growth { first_pause, max_pause }, per_account))
     }
 
+    /// Sessions of accounts whose credentials are others now.
+    pub fn forget_sessions(&self, accounts: &[AccountId]) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.iter().for_each(|account| sessions.forget(account));
+    }
+
     /// Does what the agenda named, and says what the agenda has to know of it.
     pub async fn work(&self, work: Work) -> Done {
         match work {
@@ -151,7 +159,8 @@ impl Desk {
     }
 
     async fn process(&self, account: AccountId, id: ReceiptId) -> Done {
-        match self.resolve(&account, id).await {
+        let span = tracing::info_span!("callback", %account, receipt = %id);
+        match self.resolve(&account, id).instrument(span).await {
             Ok(Resolved { again, treated }) => Done::Receipt { account, id, again, treated },
             Err(why) => {
                 tracing::warn!(%account, receipt = %id, %why, "a callback could not be processed yet");
@@ -189,10 +198,10 @@ impl Desk {
             now: self.clock.now(),
         };
         let mut news = translate::news(notice.findings, own);
-        let asked = self.ask_all(account, notice.questions, Source::Details, Some(&receipt)).await?;
+        let asked = self.ask_all(&account, notice.questions, Source::Details, Some(&receipt)).await?;
         let treated = asked.treated();
         news.extend(asked.news);
-        let again = self.record(account, &receipt, news, asked.attempts, asked.failure).await?;
+        let again = self.record(&account, &receipt, news, asked.attempts, asked.failure).await?;
         Ok(Resolved { again, treated })
     }
 
@@ -209,12 +218,14 @@ impl Desk {
         let (id, terms) = (receipt.id, account.terms());
         let Some(failure) = failure else {
             let record = Record { terms, news, receipt: Some(id), attempts, done: true };
-            self.handle.submit_patiently(Command::Record(record)).await?;
+            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
+            log_recorded(account, receipt, &reply);
             return Ok(None);
         };
         if !news.is_empty() {
             let record = Record { terms, news, receipt: Some(id), attempts: Vec::new(), done: false };
-            self.handle.submit_patiently(Command::Record(record)).await?;
+            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
+            log_recorded(account, receipt, &reply);
         }
         let then = resolve::after(&self.policy, receipt, &failure, now);
         tracing::info!(account = %account.merchant.id, receipt = %id, %failure, ?then, "details call failed");
@@ -298,7 +309,7 @@ impl Desk {
         let mut renewed = false;
         loop {
             let session = self.session(account, attempts).await?;
-            match (self.perform(&call(session.as_ref()), attempts, &read).await, session) {
+            match (self.perform(account, &call(session.as_ref()), attempts, &read).await, session) {
                 (Err(Failure::Provider(Trouble::Credentials { .. })), Some(session))
                     if !renewed && provider.login(merchant, Some(&session)).is_some() =>
                 {
@@ -323,7 +334,8 @@ impl Desk {
             Access::Use(session) => return Ok(session),
             Access::LogIn(call) => call,
         };
-        let session = self.perform(&call, attempts, |answer| provider.logged_in(merchant, answer)).await?;
+        let read = |answer: &Answer| provider.logged_in(merchant, answer);
+        let session = self.perform(account, &call, attempts, read).await?;
         let kept = {
             let mut sessions = sessions();
             let keep = sessions.opened(provider, merchant, session.clone(), self.clock.now());
@@ -338,21 +350,25 @@ impl Desk {
     /// Performs a call, reads its answer, and notes both as an attempt.
     async fn perform<T>(
         &self,
+        account: &Account,
         call: &Call,
         attempts: &mut Vec<Attempt>,
         read: impl FnOnce(&Answer) -> Result<T, Trouble>,
     ) -> Result<T, Failure> {
         let at = self.clock.now();
-        let answered = self.calls.perform(call).await;
+        let span = tracing::info_span!("provider call", account = %account.merchant.id, status = Empty);
+        let answered = self.calls.perform(call).instrument(span.clone()).await;
         let status = answered.as_ref().ok().map(|answer| answer.status);
+        span.record("status", status);
         let result = match answered {
             Ok(answer) => read(&answer).map_err(Failure::Provider),
             Err(error) => Err(Failure::NoAnswer(error.to_string())),
         };
-        let millis = self.clock.now().since(at).as_millis();
+        let took = self.clock.now().since(at);
+        self.activity.called(&account.merchant.id, result.as_ref().err(), took);
         attempts.push(Attempt {
             at,
-            duration_ms: u32::try_from(millis).unwrap_or(u32::MAX),
+            duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status,
             error: result.as_ref().err().map(|failure| failure.to_string()),
         });
@@ -383,5 +399,15 @@ impl Desk {
         let by_ref = provider_ref.map(|name| self.reader.by_provider_ref(id, &name)).transpose()?.flatten();
         let Some(reference) = by_ref.or(reference) else { return Ok(None) };
         self.reader.order(&OrderKey::new(id.clone(), reference))
+    }
+}
+
+/// Which entries a callback led to.
+fn log_recorded(account: &Account, receipt: &Receipt, reply: &Reply) {
+    if let Reply::Recorded(recorded) = reply {
+        let outcome = recorded.orders.iter().map(|(_, outcome)| *outcome).max();
+        let outcome = outcome.unwrap_or(Outcome::Ignored).as_str();
+        let (account, seqs) = (&account.merchant.id, Seq::list(&recorded.entries));
+        tracing::info!(%account, receipt = %receipt.id, outcome, seqs, "callback recorded");
     }
 }

@@ -6,6 +6,7 @@ pub mod commit;
 pub mod deliveries;
 pub mod idempotency;
 pub mod lists;
+pub mod meter;
 pub mod periods;
 pub mod polls;
 pub mod reader;

@@ -5,6 +5,7 @@
 
 use super::books::{Books, Group, Queue};
 use super::command::{Command, Fault, Reply, SubmitError};
+use super::meter::Meter;
 use super::reader::Reader;
 use crate::clock::Clock;
 use crate::domain::balance::Balances;
@@ -15,6 +16,7 @@ use crate::store::engine::Engine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A group ends at so many commands …
@@ -88,8 +90,14 @@ pub fn prepare(rim: Rim, books: Books) -> Prepared {
     let (queue, jobs) = mpsc::channel(QUEUE_COMMANDS_MAX);
     let (publish, published) = watch::channel(Published::of(&books));
     let applied = Applied::default();
-    let reader = Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied));
-    Prepared { handle: Handle { queue }, reader, writer: Writer { rim, books, publish, applied }, jobs }
+    let meter = Arc::new(Meter::default());
+    let reader = Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied), Arc::clone(&meter));
+    Prepared {
+        handle: Handle { queue },
+        reader,
+        writer: Writer { rim, books, publish, applied, meter },
+        jobs,
+    }
 }
 
 /// Starts the thread. It ends when every [`Handle`] is gone and the queue is empty.
@@ -109,6 +117,12 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
         reply.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// How many commands wait for their turn, and how many may.
+    pub fn queued(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most.saturating_sub(self.queue.capacity()), most)
     }
 
     /// [`Handle::submit`] for work of our own that may wait its turn where callers at the door may not.
@@ -161,6 +175,7 @@ pub struct Writer {
     books: Books,
     publish: watch::Sender<Published>,
     applied: Applied,
+    meter: Arc<Meter>,
 }
 
 type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>)>;
@@ -198,7 +213,8 @@ impl Writer {
 
     fn commit(&mut self, jobs: Vec<Job>) {
         let mut group = Group::new(&*self.rim.engine, &mut self.books, self.rim.clock.now());
-        let mut answers: Answers = Vec::with_capacity(jobs.len());
+        let commands = jobs.len();
+        let mut answers: Answers = Vec::with_capacity(commands);
         let mut broken = None;
         for Job { command, answer } in jobs {
             let result = match &broken {
@@ -217,6 +233,8 @@ impl Writer {
         if self.rim.acknowledge_before_sync {
             answers = answer_early(answers);
         }
+        let ended = std::mem::take(&mut group.ended);
+        let began = Instant::now();
         let written = match broken {
             Some(why) => Err(why),
             None => group.finish().map_err(|error| error.to_string()).and_then(|batch| {
@@ -231,6 +249,7 @@ impl Writer {
         match written {
             Ok(changed) => {
                 if changed {
+                    self.meter.written(commands, began.elapsed(), ended);
                     let next = self.publish.borrow().after(&self.books);
                     self.publish.send_replace(next);
                 }
