@@ -1,26 +1,33 @@
 //! Puts the rooms together: starts bottom-up, drains top-down.
 
+mod lookout;
+mod reload;
+
+pub use reload::Reloader;
+
 use crate::auth::Keys;
 use crate::backup::rota::{Rota, RotaError};
 use crate::clock::{Clock, SystemClock, random_bytes, secret};
 use crate::config::{self, Webhooks};
 use crate::config::{Account, Config};
 use crate::delivery;
+use crate::delivery::alarms::Alarms;
 use crate::delivery::board::Board;
 use crate::domain::chain::Hash;
 use crate::domain::ids::{ReceiptId, RunId};
 use crate::domain::time::Time;
 use crate::export::Custom;
 use crate::faults::{self, Fault};
-use crate::http::app::App;
+use crate::http::app::{App, Believed, Configured};
 use crate::http::batch::Turns;
 use crate::http::control::{self, Control, Office};
+use crate::http::counts::Counts;
 use crate::http::idempotency::UnderWay;
 use crate::http::limits::DoorLimits;
 use crate::http::server::{self, Serves};
 use crate::http::tail::Tails;
 use crate::http::tickets::Tickets;
-use crate::http::tls;
+use crate::http::tls::{self, Shown};
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::caller::{Caller, KeepSessions};
@@ -48,6 +55,7 @@ use crate::store::seals;
 use crate::store::sled::Durability;
 use crate::store::slots;
 use crate::store::vault;
+use crate::swap::Swap;
 use crate::views::seal::key_text;
 use actix_web::web::Data;
 use secrecy::ExposeSecret;
@@ -142,6 +150,8 @@ pub struct Daemon {
     drain: watch::Sender<bool>,
     control: Control,
     app: Data<App>,
+    /// The certificate of the listeners, where they speak TLS.
+    shown: Option<Arc<Shown>>,
     dir: PathBuf,
     retention: Retention,
 }
@@ -149,7 +159,8 @@ pub struct Daemon {
 /// Starts everything. Must run within actix's runtime.
 pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let dir = config.data.dir.clone();
-    let tls = config.server.tls.as_ref().map(tls::server_config).transpose()?;
+    let shown = config.server.tls.as_ref().map(Shown::load).transpose()?.map(Arc::new);
+    let tls = shown.clone().map(tls::server_config).transpose()?;
     let (listeners, address, callback_address) = bind(&config)?;
     let (engine, mut books) = open(&dir)?;
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash)?;
@@ -167,7 +178,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let resolver = &config.resolver;
     let desk = Desk {
         accounts: accounts.clone(),
-        caller: caller(&accounts, Client::new(resolver.timeout)?, &dir, &clock),
+        caller: caller(&accounts, Client::new(resolver.timeout)?, &dir, &clock, &activity),
         clock: Arc::clone(&clock),
         handle: handle.clone(),
         reader: reader.clone(),
@@ -190,9 +201,13 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let custom = Custom { chart: Arc::new(config.reports.chart), zone: config.reports.zone };
     let control = open_control(&dir, &reader, &accounts, custom.clone(), &handle, &draining)?;
     let tails = Tails::new(reader.clone(), server::allow_open_files());
+    let started_at = clock.now();
+    let configured = Configured { loaded_at: started_at, error: None, restart_needed: Vec::new() };
     let app = Data::new(App {
         accounts,
         activity,
+        counts: Counts::default(),
+        started_at,
         clock,
         handle: handle.clone(),
         reader,
@@ -202,10 +217,14 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         turns: Turns::default(),
         deliveries: deliveries.tasks.clone(),
         board: deliveries.board,
+        alarms: Alarms::default(),
         poster: deliveries.poster,
-        keys: keys.keys,
-        issuer: config.auth.issuer,
-        audience: config.auth.audience,
+        believed: Swap::new(Believed {
+            keys: keys.keys,
+            issuer: config.auth.issuer,
+            audience: config.auth.audience,
+        }),
+        configured: Swap::new(configured),
         timezone: custom.zone,
         sealer,
         chart: custom.chart,
@@ -238,6 +257,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         drain,
         control,
         app,
+        shown,
         dir,
         retention: Retention::new(config.data.receipt_retention, config.data.history_retention),
     })
@@ -319,7 +339,13 @@ fn with_faults(account: Account) -> Account {
 }
 
 /// What asks the providers; renewed sessions stand in a file of their own.
-fn caller(accounts: &Accounts, client: Client, dir: &Path, clock: &Arc<dyn Clock>) -> Caller {
+fn caller(
+    accounts: &Accounts,
+    client: Client,
+    dir: &Path,
+    clock: &Arc<dyn Clock>,
+    activity: &Arc<Activity>,
+) -> Caller {
     let kept = vault::load(dir);
     let dir = dir.to_owned();
     let keep: KeepSessions = Box::new(move |kept| {
@@ -327,7 +353,7 @@ fn caller(accounts: &Accounts, client: Client, dir: &Path, clock: &Arc<dyn Clock
             tracing::warn!(%error, "a renewed session could not be kept; it is renewed again after a restart");
         }
     });
-    Caller::new(Box::new(client), Arc::clone(clock), accounts, kept, keep)
+    Caller::new(Box::new(client), Arc::clone(clock), Arc::clone(activity), accounts, kept, keep)
 }
 
 type Listeners = (Vec<(TcpListener, Serves)>, SocketAddr, Option<SocketAddr>);
@@ -450,6 +476,11 @@ fn delivery_policy(config: &Webhooks) -> delivery::plan::Policy {
 }
 
 impl Daemon {
+    /// What takes another configuration while the daemon runs; `started` is what it was started with.
+    pub fn reloader(&self, started: Config) -> Reloader {
+        Reloader { app: self.app.clone(), tasks: self.tasks.clone(), shown: self.shown.clone(), started }
+    }
+
     /// Serves until `stop` is done, then drains: no new connections, running requests finish, everything acknowledged
     /// is on disk, the head is noted.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
@@ -460,6 +491,7 @@ impl Daemon {
             .clone()
             .map(|rota| actix_web::rt::spawn(back_up_now_and_then(rota, Arc::clone(&self.app.clock))));
         let forgetting = actix_web::rt::spawn(forget_now_and_then(self.app.clone(), self.retention));
+        let watching = actix_web::rt::spawn(lookout::run(self.app.clone()));
         stop.await;
         tracing::info!("draining");
         self.drain.send_replace(true);
@@ -477,8 +509,9 @@ impl Daemon {
             backing_up.abort();
         }
         forgetting.abort();
-        // It holds the ledger's handle until it is gone.
-        drop(forgetting.await);
+        watching.abort();
+        // They hold the ledger's handle until they are gone.
+        drop((forgetting.await, watching.await));
         drop((self.app, self.tasks, self.deliveries, self.handle));
         join(self.ingest).await?;
         join(self.delivery).await?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor; each may import only rooms of lower floors (and itself).
 const FLOORS: &[(u8, &[&str])] = &[
-    (1, &["domain", "faults"]),
+    (1, &["domain", "faults", "meter", "swap"]),
     (2, &["store", "wire", "schedule", "views", "clock"]),
     (3, &["ledger", "net", "providers"]),
     (4, &["backup", "config", "sandbox", "export"]),

@@ -13,11 +13,11 @@ pub fn run(path: &Path) -> End {
         Ok(config) => config,
         Err(problems) => return usage(problems),
     };
-    telemetry::start(&config.log);
+    let _traces = telemetry::start_with_traces(&config.log, config.telemetry.otlp.as_deref());
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    match actix_web::rt::System::new().block_on(serve(config)) {
+    match actix_web::rt::System::new().block_on(serve(path, config)) {
         Ok(()) => End::Success,
         Err(error) if error.downcast_ref::<OpenError>().is_some_and(OpenError::is_damage) => {
             eprintln!("razao: {error:#}");
@@ -27,11 +27,12 @@ pub fn run(path: &Path) -> End {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let daemon = daemon::start(config)?;
+    let daemon = daemon::start(config.clone())?;
+    let reloader = daemon.reloader(config);
     say(format_args!("listening on {}://{}", daemon.scheme, daemon.address));
     if let Some(address) = daemon.callback_address {
         say(format_args!("callbacks on {}://{address}", daemon.scheme));
@@ -43,9 +44,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 tokio::select! {
                     _ = terminate.recv() => return,
                     _ = interrupt.recv() => return,
-                    _ = hangup.recv() => {
-                        tracing::warn!("SIGHUP does not reload the configuration yet; restart to apply changes");
-                    }
+                    _ = hangup.recv() => reloader.reload(config::load(path)),
                 }
             }
         })

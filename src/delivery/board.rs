@@ -3,12 +3,15 @@
 
 use crate::domain::ids::Seq;
 use crate::domain::webhook::WebhookId;
+use crate::meter::Tally;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 #[derive(Default)]
 pub struct Board {
     webhooks: Mutex<BTreeMap<WebhookId, Standing>>,
+    /// Attempts by what they came to, since the start.
+    pub attempts: Tally<&'static str>,
 }
 
 /// One webhook, as of now.

@@ -276,6 +276,7 @@ impl Runner {
             }
             Err(miss) => (None, Some(*miss), None),
         };
+        self.shared.board.attempts.add(miss.map_or("delivered", Miss::as_str));
         let outcome = Outcome { status, miss, retry_after };
         let Some(verdict) = hook.plan.heard(now, id.position, outcome) else { return };
         if let Some(miss) = miss {

@@ -167,6 +167,11 @@ impl Seq {
     pub fn next(self) -> Seq {
         Seq(self.0.saturating_add(1))
     }
+
+    /// Several in one text, such as `7,8`.
+    pub fn list(seqs: &[Seq]) -> String {
+        seqs.iter().map(Seq::to_string).collect::<Vec<_>>().join(",")
+    }
 }
 
 impl fmt::Display for Seq {

@@ -203,6 +203,19 @@ pub enum Miss {
     Unmakeable,
 }
 
+impl Off {
+    const BY_HAND: &str = "disabled by hand";
+
+    /// As somebody wanted it.
+    pub fn by_hand(since: Time) -> Off {
+        Off { why: Off::BY_HAND.to_owned(), since }
+    }
+
+    pub fn is_by_hand(&self) -> bool {
+        self.why == Off::BY_HAND
+    }
+}
+
 impl WebhookId {
     pub fn parse(text: &str) -> Option<WebhookId> {
         text.strip_prefix("wh_").and_then(from_hex).map(WebhookId)

@@ -1,10 +1,11 @@
 //! Status, health, readiness.
 
-use super::app::App;
+use super::app::{App, Configured};
 use super::guard::{Admin, Permit};
 use super::problem::Problem;
 use super::upkeep::{self, BackupStatus};
 use crate::config::Account;
+use crate::delivery::alarms::Alarm;
 use crate::delivery::board::Standing;
 use crate::domain::ids::Seq;
 use crate::domain::time::Time;
@@ -37,6 +38,35 @@ pub struct Status {
     pub disk: Disk,
     /// Null: no `backup.to` is configured.
     pub backup: Option<BackupStatus>,
+    pub config: ConfigStatus,
+    /// What operators should know now; webhooks were told when it began.
+    pub alerts: Vec<AlertStatus>,
+    /// What is well again, of the last day.
+    pub alerts_cleared: Vec<AlertStatus>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AlertStatus {
+    #[serde(rename = "type")]
+    #[schema(example = "operator.disk_low")]
+    pub kind: &'static str,
+    pub since: String,
+    /// Null: it is about the daemon, or about a webhook.
+    pub account: Option<String>,
+    /// What is so, and what to do.
+    pub message: String,
+    pub cleared_at: Option<String>,
+}
+
+/// How the configuration was read last; SIGHUP reads it anew.
+#[derive(Serialize, ToSchema)]
+pub struct ConfigStatus {
+    /// When the one in force was read.
+    pub loaded_at: String,
+    /// What is wrong with the one that was read last and is not in force; null: nothing.
+    pub error: Option<String>,
+    /// Keys that were changed since and wait for a restart.
+    pub restart_needed: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -127,14 +157,37 @@ pub async fn status(permit: Permit<Admin>, app: Data<App>) -> Result<HttpRespons
         idle: [queue.pending, queue.retrying, deliveries.pending, deliveries.retrying] == [0; 4],
         deliveries,
         stopped: published.stopped,
-        accounts: visible.map(|account| account_status(&app, account)).collect(),
+        accounts: visible.map(|account| account_status(&app, &account)).collect(),
+        config: ConfigStatus::of(&app.configured.get()),
+        alerts: alerts(&permit, app.alarms.raised()),
+        alerts_cleared: alerts(&permit, app.alarms.cleared(app.clock.now())),
         disk: Disk { free_bytes, min_free_bytes: app.min_free_bytes, writable },
         backup: app.rota.as_deref().map(upkeep::status),
     }))
 }
 
+/// Those that a token may know of.
+fn alerts(permit: &Permit<Admin>, alarms: Vec<Alarm>) -> Vec<AlertStatus> {
+    let visible = alarms.into_iter().filter(|alarm| alarm.about.account().is_none_or(|id| permit.sees(id)));
+    let alert = |alarm: Alarm| AlertStatus {
+        kind: alarm.kind.as_str(),
+        since: alarm.since.to_string(),
+        account: alarm.about.account().map(ToString::to_string),
+        message: alarm.message,
+        cleared_at: alarm.cleared_at.map(|at| at.to_string()),
+    };
+    visible.map(alert).collect()
+}
+
+impl ConfigStatus {
+    fn of(configured: &Configured) -> ConfigStatus {
+        let Configured { loaded_at, error, restart_needed } = configured.clone();
+        ConfigStatus { loaded_at: loaded_at.to_string(), error, restart_needed }
+    }
+}
+
 /// Over all webhooks that are not disabled.
-fn deliveries(app: &App, courses: &[(Webhook, Course)], head: Seq) -> Queued {
+pub(super) fn deliveries(app: &App, courses: &[(Webhook, Course)], head: Seq) -> Queued {
     let mut queued = Queued::default();
     for (webhook, course) in courses {
         queued.failed += course.failed_count;
@@ -221,7 +274,7 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
 }
 
 /// Why it takes none.
-fn reason(app: &App, published: &Published) -> Option<String> {
+pub(super) fn reason(app: &App, published: &Published) -> Option<String> {
     if *app.draining.borrow() {
         return Some("the daemon is shutting down".to_owned());
     }

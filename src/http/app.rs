@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use super::batch::Turns;
+use super::counts::Counts;
 use super::idempotency::UnderWay;
 use super::limits::DoorLimits;
 use super::problem::Problem;
@@ -10,9 +11,11 @@ use crate::auth::Keys;
 use crate::backup::rota::Rota;
 use crate::clock::Clock;
 use crate::delivery;
+use crate::delivery::alarms::{About, Alarms, Kind};
 use crate::delivery::board::Board;
 use crate::domain::chart::Chart;
 use crate::domain::ids::RunId;
+use crate::domain::time::Time;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::runner::Task;
@@ -21,6 +24,7 @@ use crate::ledger::seal::Sealer;
 use crate::ledger::writer::Handle;
 use crate::net::post::Poster;
 use crate::store::meta::StoreError;
+use crate::swap::Swap;
 use actix_web::web;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
@@ -30,9 +34,31 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::{mpsc, watch};
 
+/// Which tokens are believed: the keys they are checked with, and what they must say.
+#[derive(Debug)]
+pub struct Believed {
+    pub keys: Keys,
+    pub issuer: String,
+    pub audience: String,
+}
+
+/// How the configuration was read last.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// When the one that is in force was read.
+    pub loaded_at: Time,
+    /// What is wrong with the one that was read last, if it is not in force.
+    pub error: Option<String>,
+    /// What differs from the one that is in force, and waits for a restart.
+    pub restart_needed: Vec<String>,
+}
+
 pub struct App {
     pub accounts: Accounts,
     pub activity: Arc<Activity>,
+    /// What the door counts.
+    pub counts: Counts,
+    pub started_at: Time,
     pub clock: Arc<dyn Clock>,
     pub handle: Handle,
     pub reader: Reader,
@@ -46,11 +72,14 @@ pub struct App {
     pub deliveries: mpsc::UnboundedSender<delivery::runner::Task>,
     /// How far the deliveries are.
     pub board: Arc<Board>,
+    /// What operators should know now.
+    pub alarms: Alarms,
     /// Says which targets may be named.
     pub poster: Poster,
-    pub keys: Keys,
-    pub issuer: String,
-    pub audience: String,
+    /// Which tokens are believed.
+    pub believed: Swap<Believed>,
+    /// How the configuration was read last.
+    pub configured: Swap<Configured>,
     /// Where a day of a report begins and ends.
     pub timezone: TimeZone,
     /// Signs checkpoints of the ledger.
@@ -101,10 +130,23 @@ impl App {
         Ok(found)
     }
 
+    /// Says what is so now (`None`: all is well), and tells the webhooks what was not so before.
+    pub fn alarm(&self, kind: Kind, about: About, message: Option<String>, now: Time) {
+        let Some(alert) = self.alarms.set(kind, about, message, now) else { return };
+        tracing::warn!(kind = alert.kind, data = alert.data, "operators are told");
+        // The receiver is gone only when the daemon stops.
+        drop(self.deliveries.send(delivery::runner::Task::Alert(alert)));
+    }
+
+    /// Whether this is one of our own proxies.
+    pub fn trusts(&self, address: &IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(address))
+    }
+
     /// The client's address: the peer's, or where the peer is a trusted proxy the last untrusted one it forwards.
     pub fn client_address(&self, request: &actix_web::HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();
-        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
+        let trusted = |address: &IpAddr| self.trusts(address);
         if !trusted(&peer) {
             return Some(peer);
         }

@@ -5,7 +5,7 @@ use super::body::{self, Unread};
 use super::limits::Held;
 use super::problem::Problem;
 use crate::config::Account;
-use crate::domain::ids::{AccountId, ReceiptId};
+use crate::domain::ids::{AccountId, ReceiptId, Seq};
 use crate::ingest::receive::{Rejection, admit, receive};
 use crate::ingest::runner::Task;
 use crate::ledger::command::{Command, Received, Reply, Verdict};
@@ -13,6 +13,7 @@ use crate::providers::provider::Incoming;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// More than any provider sends.
@@ -83,7 +84,23 @@ pub async fn post_with_key(
     take(&request, &app, &account, Some(&key), payload).await
 }
 
+/// Takes a callback, and counts how it was answered.
 async fn take(
+    request: &HttpRequest,
+    app: &App,
+    account: &str,
+    key: Option<&str>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let began = Instant::now();
+    let known = AccountId::parse(account).ok().filter(|id| app.accounts.get(id).is_some());
+    let answer = answer(request, app, account, key, payload).await;
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status().as_u16());
+    app.counts.callback(known.as_ref(), status, began.elapsed());
+    answer
+}
+
+async fn answer(
     request: &HttpRequest,
     app: &App,
     account: &str,
@@ -93,19 +110,24 @@ async fn take(
     let (address, now) = (app.client_address(request), app.clock.now());
     app.limits
         .address(address, now)
-        .map_err(|wait| Problem::too_many("this address failed too often", wait))?;
+        .map_err(|wait| Problem::too_many("this address failed too often", wait))
+        .inspect_err(|_| app.counts.rejected(None, "address_failed_too_often"))?;
     let unknown = || {
         app.limits.failed(address, now);
+        app.counts.rejected(None, Rejection::UnknownAccount.word());
         Problem::from(Rejection::UnknownAccount)
     };
     let id = AccountId::parse(account).map_err(|_| unknown())?;
     let account = app.accounts.get(&id).ok_or_else(unknown)?;
     let headers = lower_case_headers(request);
-    admit(account, key, address, &headers).map_err(|why| {
+    admit(&account, key, address, &headers).map_err(|why| {
         app.limits.failed(address, now);
         reject(request, app, &id, why)
     })?;
-    let flooded = |wait| Problem::too_many("this account gets more callbacks than it may", wait);
+    let flooded = |wait| {
+        app.counts.rejected(Some(&id), "too_many");
+        Problem::too_many("this account gets more callbacks than it may", wait)
+    };
     app.limits.callback(&id, now).map_err(flooded)?;
     let mut held = Held::default();
     let bytes = match body::read_within(payload, CALLBACK_BYTES_MAX, &app.limits.room, &mut held).await {
@@ -117,8 +139,8 @@ async fn take(
         headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
     let query = Some(request.query_string()).filter(|query| !query.is_empty());
     let incoming = Incoming { headers: &headers, content_type, query, body: &bytes };
-    let received = receive(account, &incoming, app.clock.now());
-    let answer = keep(app, account, received).await;
+    let received = receive(&account, &incoming, app.clock.now());
+    let answer = keep(app, &account, received).await;
     drop(held);
     answer
 }
@@ -126,6 +148,7 @@ async fn take(
 /// Makes the receipt durable, wakes whoever processes it, and answers.
 async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpResponse, Problem> {
     let at = received.received_at;
+    let recorded = matches!(received.verdict, Verdict::Record { .. });
     let (ask, unreadable) = match &received.verdict {
         Verdict::Ask | Verdict::Record { ask: true, .. } => (true, None),
         Verdict::Record { ask: false, .. } | Verdict::Ignore => (false, None),
@@ -142,9 +165,21 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
     });
     let id = carried.await??;
     app.activity.callback(&account.merchant.id, at);
+    tracing::info!(account = %account.merchant.id, receipt = %id, "callback kept");
+    if recorded {
+        log_recorded(app, id);
+    }
     match unreadable {
         Some(reason) => Err(Problem::new(400, "unreadable-callback", "Unreadable callback", reason)),
         None => Ok(HttpResponse::Ok().json(ReceiptAnswer { receipt: id.to_string() })),
+    }
+}
+
+/// Which entries a callback led to that is evidence itself.
+fn log_recorded(app: &App, id: ReceiptId) {
+    if let Ok(Some(receipt)) = app.reader.receipt(id) {
+        let (account, seqs) = (&receipt.account, Seq::list(&receipt.entries));
+        tracing::info!(%account, receipt = %id, outcome = receipt.progress.as_str(), seqs, "callback recorded");
     }
 }
 
@@ -155,6 +190,7 @@ fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
 
 fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {
     let (address, problem) = (app.client_address(request), Problem::from(why));
+    app.counts.rejected(Some(account), why.word());
     tracing::debug!(%account, status = problem.status, reason = %why, "callback rejected");
     app.activity.rejected(account, app.clock.now(), address, problem.status, why.to_string());
     problem

@@ -96,6 +96,7 @@ fn permit<S: Scoped>(request: &HttpRequest) -> Result<Permit<S>, Problem> {
 
 /// An address that shows too many tokens nobody believes is told to wait.
 fn slowed(app: &App, request: &HttpRequest, problem: Problem) -> Problem {
+    app.counts.denied.add(());
     match app.limits.bad_token(app.client_address(request), app.clock.now()) {
         Ok(()) => problem,
         Err(wait) => Problem::too_many("this address failed to authenticate too often", wait),
@@ -111,7 +112,10 @@ enum Presented {
 fn claims(app: &App, presented: Presented) -> Result<Claims, Problem> {
     let now = app.clock.now();
     match presented {
-        Presented::Token(token) => Ok(verify(&app.keys, &app.issuer, &app.audience, &token, now)?),
+        Presented::Token(token) => {
+            let believed = app.believed.get();
+            Ok(verify(&believed.keys, &believed.issuer, &believed.audience, &token, now)?)
+        }
         Presented::Ticket(ticket) => app.tickets.redeem(&ticket, now).ok_or_else(|| {
             Problem::unauthorized(
                 "the ticket is used, expired or unknown; POST /v1/tickets gives another one",

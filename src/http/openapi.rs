@@ -1,9 +1,9 @@
 //! The OpenAPI document, from the handlers' own types.
 
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, orders,
-    payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream, tickets,
-    upkeep, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, metrics,
+    orders, payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream,
+    tickets, upkeep, webhooks,
 };
 use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -29,7 +29,7 @@ periods::close, periods::list, periods::get, periods::corrections, settlements::
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
         webhooks::rotate, webhooks::test, webhooks::enable, webhooks::replay,
         deliveries::list, deliveries::get, deliveries::resend,
-        admin::status, admin::health, admin::ready, upkeep::backup, upkeep::verify_now,
+admin::status, admin::health, admin::ready, upkeep::backup, upkeep::verify_now, metrics::get,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer),

@@ -2,9 +2,9 @@
 
 use super::problem::Problem;
 use super::{
-    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, openapi,
-    orders, payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement, stream,
-    tickets, upkeep, webhooks,
+    admin, balances, batch, callbacks, deliveries, discrepancies, entries, erasure, events, export, metrics,
+    openapi, orders, payouts, periods, receipts, reconciliations, reprocess, settlements, socket, statement,
+    stream, tickets, upkeep, webhooks,
 };
 use actix_web::Resource;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
@@ -76,6 +76,7 @@ pub fn api(config: &mut ServiceConfig) {
         .service(at("/v1/admin/verify").route(post().to(upkeep::verify_now)))
         .service(at("/healthz").route(get().to(admin::health)).route(head().to(admin::health)))
         .service(at("/readyz").route(get().to(admin::ready)).route(head().to(admin::ready)))
+        .service(at("/metrics").route(get().to(metrics::get)))
         .service(at("/openapi.json").route(get().to(openapi::get)));
 }
 

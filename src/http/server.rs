@@ -3,12 +3,13 @@
 use super::app::App;
 use super::problem::Problem;
 use super::routes;
+use super::trail;
 use actix_cors::Cors;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data};
-use actix_web::{App as Actix, HttpServer};
+use actix_web::{App as Actix, HttpServer, ResponseError};
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::TcpListener;
@@ -64,12 +65,17 @@ pub fn run(
         set_socket_send_buffer_size(&listener, UNSENT_BYTES_MAX)?;
         let app = app.clone();
         let factory = move || {
-            let headers = DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff"));
+            // What stands in an answer is nobody else's, and an address may hold a token or a ticket.
+            let headers = DefaultHeaders::new()
+                .add(("X-Content-Type-Options", "nosniff"))
+                .add(("Referrer-Policy", "no-referrer"))
+                .add(("Cache-Control", "no-store"));
             Actix::new()
                 .app_data(app.clone())
-                .wrap(headers)
                 .wrap(cors(&app.cors_origins))
                 .wrap(from_fn(refuse_other_than_utf8))
+                .wrap(headers)
+                .wrap(from_fn(trail::follow))
                 .configure(|config| configure(config, serves))
                 .default_service(web::to(routes::not_found))
         };
@@ -100,9 +106,10 @@ async fn refuse_other_than_utf8(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     if percent_encoding::percent_decode_str(request.uri().path()).decode_utf8().is_err() {
-        return Err(Problem::parameter("the path is not percent-encoded UTF-8").into());
+        let problem = Problem::parameter("the path is not percent-encoded UTF-8");
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 /// Which other origins' pages may call the API; without any configured, none.
@@ -117,7 +124,14 @@ fn cors(origins: &[String]) -> Cors {
             "if-none-match",
             "last-event-id",
         ])
-        .expose_headers(["etag", "idempotency-replayed", "location", "retry-after", "www-authenticate"])
+        .expose_headers([
+            "etag",
+            "idempotency-replayed",
+            "location",
+            "retry-after",
+            "www-authenticate",
+            "x-request-id",
+        ])
         .max_age(3600);
     if origins.iter().any(|origin| origin == "*") {
         return cors.allow_any_origin();

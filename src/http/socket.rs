@@ -5,7 +5,7 @@ use super::app::App;
 use super::guard::{Permit, StreamRead};
 use super::problem::Problem;
 use super::sheet::Picked;
-use super::tail::{self, Step, Tail, TailQuery};
+use super::tail::{self, Step, Tail, TailQuery, Way};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_ws::{CloseCode, CloseReason, Message, MessageStream, ProtocolError, Session};
@@ -50,7 +50,7 @@ pub async fn get(
     payload: Payload,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let tail = Tail::open(permit.claims, &request, &app)?;
+    let tail = Tail::open(permit.claims, &request, &app, Way::WebSocket)?;
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(|error| {
         let detail = format!("{error}; a WebSocket client is expected here, /v1/stream serves others");
         Problem::new(400, "not-a-websocket", "Not a WebSocket", detail)

@@ -3,7 +3,7 @@
 use super::app::App;
 use super::guard::{Permit, StreamRead};
 use super::problem::Problem;
-use super::tail::{End, Step, Tail, TailQuery};
+use super::tail::{End, Step, Tail, TailQuery, Way};
 use crate::domain::ids::Seq;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -34,7 +34,7 @@ pub async fn get(
     request: HttpRequest,
     app: Data<App>,
 ) -> Result<HttpResponse, Problem> {
-    let tail = Tail::open(permit.claims, &request, &app)?;
+    let tail = Tail::open(permit.claims, &request, &app, Way::Sse)?;
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header(("Cache-Control", "no-cache, no-transform"))

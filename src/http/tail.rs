@@ -17,6 +17,7 @@ use crate::ledger::writer::Published;
 use actix_web::HttpRequest;
 use serde::Deserialize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -61,7 +62,18 @@ pub struct Tails {
     shelf: Arc<Shelf>,
     places: Arc<Semaphore>,
     places_max: usize,
+    open: [Arc<AtomicU64>; 2],
 }
+
+/// How a reader follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    Sse,
+    WebSocket,
+}
+
+/// Counts one reader for as long as it follows.
+struct Counted(Arc<AtomicU64>);
 
 /// What comes next.
 #[derive(Debug)]
@@ -92,6 +104,7 @@ pub struct Tail {
     expires_at: Time,
     alive_at: Instant,
     _place: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 impl Tails {
@@ -99,7 +112,23 @@ impl Tails {
     pub fn new(reader: Reader, open_files_max: usize) -> Tails {
         let places_max = TAILS_MAX.min(open_files_max / 2);
         let places = Arc::new(Semaphore::new(places_max));
-        Tails { shelf: Arc::new(Shelf::new(reader)), places, places_max }
+        Tails { shelf: Arc::new(Shelf::new(reader)), places, places_max, open: Default::default() }
+    }
+
+    /// How many readers follow now, by their way.
+    pub fn open(&self) -> [(&'static str, u64); 2] {
+        let [sse, sockets] = &self.open;
+        [("sse", sse.load(Ordering::Relaxed)), ("ws", sockets.load(Ordering::Relaxed))]
+    }
+
+    fn count(&self, way: Way) -> Counted {
+        let [sse, sockets] = &self.open;
+        let counter = match way {
+            Way::Sse => sse,
+            Way::WebSocket => sockets,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(counter))
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -110,9 +139,15 @@ impl Tails {
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Tail {
     /// As a request asks for it, for whoever these claims are of.
-    pub fn open(claims: Claims, request: &HttpRequest, app: &App) -> Result<Tail, Problem> {
+    pub fn open(claims: Claims, request: &HttpRequest, app: &App, way: Way) -> Result<Tail, Problem> {
         let query: TailQuery = page::query(request)?;
         let next = position(request, query.from, app.reader.head())?;
         let filter = EventFilter::new(
@@ -124,6 +159,7 @@ impl Tail {
         )?;
         Ok(Tail {
             _place: app.tails.place()?,
+            _counted: app.tails.count(way),
             shelf: Arc::clone(&app.tails.shelf),
             wake: app.reader.subscribe(),
             draining: app.draining.clone(),

@@ -109,6 +109,11 @@ impl Tickets {
         (now < found.valid_until).then_some(found.claims)
     }
 
+    /// None is good any more.
+    pub fn clear(&self) {
+        self.waiting().clear();
+    }
+
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

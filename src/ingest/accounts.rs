@@ -4,25 +4,39 @@ use crate::config::Account;
 use crate::domain::ids::AccountId;
 use crate::ledger::command::AccountTerms;
 use crate::schedule::cadence::Cadence;
+use crate::swap::Swap;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
+/// Clones share what they hold: an exchange is seen by all.
 #[derive(Clone, Debug, Default)]
-pub struct Accounts(BTreeMap<AccountId, Account>);
+pub struct Accounts(Arc<Swap<ById>>);
+
+type ById = BTreeMap<AccountId, Arc<Account>>;
 
 impl Accounts {
     pub fn new(accounts: Vec<Account>) -> Self {
-        Accounts(accounts.into_iter().map(|account| (account.merchant.id.clone(), account)).collect())
+        Accounts(Arc::new(Swap::new(by_id(accounts))))
     }
 
-    pub fn get(&self, id: &AccountId) -> Option<&Account> {
-        self.0.get(id)
+    /// Others from now on; who works with one of them goes on with it.
+    pub fn exchange(&self, accounts: Vec<Account>) {
+        self.0.set(by_id(accounts));
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Account> {
-        self.0.values()
+    pub fn get(&self, id: &AccountId) -> Option<Arc<Account>> {
+        self.0.get().get(id).cloned()
     }
+
+    pub fn all(&self) -> impl Iterator<Item = Arc<Account>> {
+        self.0.get().values().cloned().collect::<Vec<_>>().into_iter()
+    }
+}
+
+fn by_id(accounts: Vec<Account>) -> ById {
+    accounts.into_iter().map(|account| (account.merchant.id.clone(), Arc::new(account))).collect()
 }
 
 impl Account {

@@ -1,19 +1,26 @@
 //! What happened lately, in memory: per account the last callback, success and error, and the callbacks that were
 //! turned away. Bounded, and never on disk: nobody can fill it by knocking.
 
+use super::resolve::Failure;
 use crate::domain::ids::AccountId;
 use crate::domain::time::Time;
+use crate::meter::{SLOW, Spreads, Tally};
+use crate::schedule::silence::ARRIVALS_MAX;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const REJECTED_MAX: usize = 1000;
 
-#[derive(Default)]
 pub struct Activity {
     accounts: Mutex<BTreeMap<AccountId, Lately>>,
     rejected_count: AtomicU64,
+    /// Calls to providers by account and result, since the start.
+    pub calls: Tally<(AccountId, &'static str)>,
+    /// How long they took.
+    pub call_times: Spreads<AccountId>,
 }
 
 /// One account's recent past.
@@ -25,6 +32,17 @@ pub struct Lately {
     pub halted: Option<Halted>,
     pub rejected_count: u64,
     rejected: VecDeque<Rejected>,
+    /// The last callbacks, oldest first.
+    arrivals: VecDeque<Time>,
+}
+
+impl Lately {
+    fn arrived(&mut self, at: Time) {
+        if self.arrivals.len() >= ARRIVALS_MAX {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back(at);
+    }
 }
 
 /// Why an account is not polled for now.
@@ -46,9 +64,44 @@ pub struct Rejected {
     pub reason: String,
 }
 
+impl Default for Activity {
+    fn default() -> Self {
+        Activity {
+            accounts: Mutex::default(),
+            rejected_count: AtomicU64::default(),
+            calls: Tally::default(),
+            call_times: Spreads::over(SLOW),
+        }
+    }
+}
+
 impl Activity {
+    /// A call to an account's provider has ended.
+    pub fn called(&self, account: &AccountId, failure: Option<&Failure>, took: Duration) {
+        self.calls.add((account.clone(), failure.map_or("ok", Failure::word)));
+        self.call_times.note_time(account.clone(), took);
+    }
+
     pub fn callback(&self, account: &AccountId, at: Time) {
-        self.of(account, |lately| lately.last_callback = Some(at));
+        self.of(account, |lately| {
+            lately.last_callback = Some(at);
+            lately.arrived(at);
+        });
+    }
+
+    /// A callback that arrived before the daemon started.
+    pub fn arrived_before(&self, account: &AccountId, at: Time) {
+        self.of(account, |lately| lately.arrived(at));
+    }
+
+    /// When the last callbacks arrived, oldest first.
+    pub fn arrivals(&self, account: &AccountId) -> Vec<Time> {
+        let accounts = self.accounts();
+        let mut arrivals: Vec<Time> =
+            accounts.get(account).map(|lately| lately.arrivals.iter().copied().collect()).unwrap_or_default();
+        // What arrived while the past was read stands before it.
+        arrivals.sort();
+        arrivals
     }
 
     pub fn success(&self, account: &AccountId, at: Time) {
@@ -85,7 +138,15 @@ impl Activity {
     pub fn lately(&self, account: &AccountId) -> Lately {
         let accounts = self.accounts();
         let known = accounts.get(account);
-        known.map_or_else(Lately::default, |lately| Lately { rejected: VecDeque::new(), ..lately.clone() })
+        let brief = |lately: &Lately| Lately {
+            last_callback: lately.last_callback,
+            last_success: lately.last_success,
+            last_error: lately.last_error.clone(),
+            halted: lately.halted.clone(),
+            rejected_count: lately.rejected_count,
+            ..Lately::default()
+        };
+        known.map(brief).unwrap_or_default()
     }
 
     /// The callbacks that were turned away, newest first, of the accounts that are visible.

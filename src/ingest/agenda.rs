@@ -125,6 +125,16 @@ impl Agenda {
         self.treat(&account, treated, now, activity);
     }
 
+    /// Credentials that were refused may be right now: everything that waits for that is tried at once.
+    pub fn lift_refusals(&mut self, now: Time, activity: &Activity) {
+        for (account, health) in self.health.iter_mut().filter(|(_, health)| health.refused.is_some()) {
+            health.succeeded();
+            self.resolver.lift(account, now);
+            self.poller.lift(account, now);
+            activity.halted(account, None);
+        }
+    }
+
     fn hold(&mut self, account: &AccountId, until: Option<Time>) {
         if let Some(until) = until {
             self.poller.pause(account, until);

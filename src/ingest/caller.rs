@@ -3,6 +3,7 @@
 //! Deterministic as the [`super::desk`] is: it reaches the world through [`Calls`] and its [`Clock`] alone.
 
 use super::accounts::Accounts;
+use super::activity::Activity;
 use super::resolve::Failure;
 use super::session::{Access, Sessions};
 use crate::clock::Clock;
@@ -17,6 +18,8 @@ use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 /// Performs calls to providers.
 pub trait Calls: Send + Sync {
@@ -35,6 +38,7 @@ pub type KeepSessions = Box<dyn Fn(&[Kept]) + Send + Sync>;
 pub struct Caller {
     calls: Box<dyn Calls>,
     clock: Arc<dyn Clock>,
+    activity: Arc<Activity>,
     sessions: Mutex<Sessions>,
     keep_sessions: KeepSessions,
     logins: Mutex<BTreeMap<AccountId, Arc<Login>>>,
@@ -53,12 +57,13 @@ impl Caller {
     pub fn new(
         calls: Box<dyn Calls>,
         clock: Arc<dyn Clock>,
+        activity: Arc<Activity>,
         accounts: &Accounts,
         kept: Vec<Kept>,
         keep_sessions: KeepSessions,
     ) -> Caller {
         let sessions = Mutex::new(Sessions::restored(accounts, kept, clock.now()));
-        Caller { calls, clock, sessions, keep_sessions, logins: Mutex::default() }
+        Caller { calls, clock, activity, sessions, keep_sessions, logins: Mutex::default() }
     }
 
     /// One call, within a session where the provider wants one; a refused session is renewed once.
@@ -73,7 +78,7 @@ impl Caller {
         let mut renewed = false;
         loop {
             let session = self.session(account, attempts).await?;
-            match (self.perform(&call(session.as_ref()), attempts, &read).await, session) {
+            match (self.perform(account, &call(session.as_ref()), attempts, &read).await, session) {
                 (Err(Failure::Provider(Trouble::Credentials { .. })), Some(session))
                     if !renewed && provider.login(merchant, Some(&session)).is_some() =>
                 {
@@ -117,7 +122,8 @@ impl Caller {
         attempts: &mut Vec<Attempt>,
     ) -> Result<Session, Failure> {
         let (provider, merchant) = (account.provider, &account.merchant);
-        let session = self.perform(call, attempts, |answer| provider.logged_in(merchant, answer)).await?;
+        let read = |answer: &Answer| provider.logged_in(merchant, answer);
+        let session = self.perform(account, call, attempts, read).await?;
         let kept = {
             let mut sessions = self.sessions();
             let keep = sessions.opened(provider, merchant, session.clone(), self.clock.now());
@@ -132,25 +138,35 @@ impl Caller {
     /// Performs a call, reads its answer, and notes both as an attempt.
     async fn perform<T>(
         &self,
+        account: &Account,
         call: &Call,
         attempts: &mut Vec<Attempt>,
         read: impl FnOnce(&Answer) -> Result<T, Trouble>,
     ) -> Result<T, Failure> {
         let at = self.clock.now();
-        let answered = self.calls.perform(call).await;
+        let span = tracing::info_span!("provider call", account = %account.merchant.id, status = Empty);
+        let answered = self.calls.perform(call).instrument(span.clone()).await;
         let status = answered.as_ref().ok().map(|answer| answer.status);
+        span.record("status", status);
         let result = match answered {
             Ok(answer) => read(&answer).map_err(Failure::Provider),
             Err(error) => Err(Failure::NoAnswer(error.to_string())),
         };
-        let millis = self.clock.now().since(at).as_millis();
+        let took = self.clock.now().since(at);
+        self.activity.called(&account.merchant.id, result.as_ref().err(), took);
         attempts.push(Attempt {
             at,
-            duration_ms: u32::try_from(millis).unwrap_or(u32::MAX),
+            duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status,
             error: result.as_ref().err().map(|failure| failure.to_string()),
         });
         result
+    }
+
+    /// Sessions of accounts whose credentials are others now.
+    pub fn forget(&self, accounts: &[AccountId]) {
+        let mut sessions = self.sessions();
+        accounts.iter().for_each(|account| sessions.forget(account));
     }
 
     fn access(&self, account: &Account) -> Access {
@@ -236,7 +252,14 @@ mod tests {
         let account = account();
         let accounts = Accounts::new(vec![account.clone()]);
         let calls = Box::new(bank.clone());
-        let caller = Caller::new(calls, Arc::new(SystemClock), &accounts, Vec::new(), Box::new(|_| {}));
+        let caller = Caller::new(
+            calls,
+            Arc::new(SystemClock),
+            Arc::default(),
+            &accounts,
+            Vec::new(),
+            Box::new(|_| {}),
+        );
         let first = ten(&caller, &account).await;
         let once = bank.logins.load(Ordering::SeqCst);
         assert_eq!(once, 1, "ten that came together log in once");

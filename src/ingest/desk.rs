@@ -15,11 +15,11 @@ use super::translate::{self, Context};
 use crate::clock::Clock;
 use crate::config::Account;
 use crate::domain::evidence::Source;
-use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId};
+use crate::domain::ids::{AccountId, OrderKey, ProviderRef, ReceiptId, Seq};
 use crate::domain::order::Order;
-use crate::domain::receipt::{Attempt, Progress, Receipt};
+use crate::domain::receipt::{Attempt, Outcome, Progress, Receipt};
 use crate::domain::time::Time;
-use crate::ledger::command::{Attempted, Command, News, Record, SubmitError, Then};
+use crate::ledger::command::{Attempted, Command, News, Record, Reply, SubmitError, Then};
 use crate::ledger::reader::Reader;
 use crate::ledger::writer::Handle;
 use crate::providers::provider::{Findings, Incoming, Question, Search, Session, Trouble};
@@ -27,6 +27,7 @@ use crate::store::meta::StoreError;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tracing::Instrument;
 
 /// One callback leads to at most so many calls.
 const CALLS_PER_RECEIPT_MAX: usize = 64;
@@ -107,7 +108,7 @@ impl Desk {
             resolver.enqueue(receipt.account, receipt.id, due);
         }
         let polled = self.accounts.all().filter(|account| account.poll.enabled);
-        let lane = |account: &Account| {
+        let lane = |account: Arc<Account>| {
             let terms = LaneTerms {
                 cadence: account.terms().cadence,
                 quota: account.provider.spec().polling.quota,
@@ -130,7 +131,8 @@ impl Desk {
     }
 
     async fn process(&self, account: AccountId, id: ReceiptId) -> Done {
-        match self.resolve(&account, id).await {
+        let span = tracing::info_span!("callback", %account, receipt = %id);
+        match self.resolve(&account, id).instrument(span).await {
             Ok(Resolved { again, treated }) => Done::Receipt { account, id, again, treated },
             Err(why) => {
                 tracing::warn!(%account, receipt = %id, %why, "a callback could not be processed yet");
@@ -168,10 +170,10 @@ impl Desk {
             now: self.clock.now(),
         };
         let mut news = translate::news(notice.findings, own);
-        let asked = self.ask_all(account, notice.questions, Source::Details, Some(&receipt)).await?;
+        let asked = self.ask_all(&account, notice.questions, Source::Details, Some(&receipt)).await?;
         let treated = asked.treated();
         news.extend(asked.news);
-        let again = self.record(account, &receipt, news, asked.attempts, asked.failure).await?;
+        let again = self.record(&account, &receipt, news, asked.attempts, asked.failure).await?;
         Ok(Resolved { again, treated })
     }
 
@@ -188,12 +190,14 @@ impl Desk {
         let (id, terms) = (receipt.id, account.terms());
         let Some(failure) = failure else {
             let record = Record { terms, news, receipt: Some(id), attempts, done: true };
-            self.handle.submit_patiently(Command::Record(record)).await?;
+            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
+            log_recorded(account, receipt, &reply);
             return Ok(None);
         };
         if !news.is_empty() {
             let record = Record { terms, news, receipt: Some(id), attempts: Vec::new(), done: false };
-            self.handle.submit_patiently(Command::Record(record)).await?;
+            let reply = self.handle.submit_patiently(Command::Record(record)).await?;
+            log_recorded(account, receipt, &reply);
         }
         let then = resolve::after(&self.policy, receipt, &failure, now);
         tracing::info!(account = %account.merchant.id, receipt = %id, %failure, ?then, "details call failed");
@@ -291,5 +295,15 @@ impl Desk {
         let by_ref = provider_ref.map(|name| self.reader.by_provider_ref(id, &name)).transpose()?.flatten();
         let Some(reference) = by_ref.or(reference) else { return Ok(None) };
         self.reader.order(&OrderKey::new(id.clone(), reference))
+    }
+}
+
+/// Which entries a callback led to.
+fn log_recorded(account: &Account, receipt: &Receipt, reply: &Reply) {
+    if let Reply::Recorded(recorded) = reply {
+        let outcome = recorded.orders.iter().map(|(_, outcome)| *outcome).max();
+        let outcome = outcome.unwrap_or(Outcome::Ignored).as_str();
+        let (account, seqs) = (&account.merchant.id, Seq::list(&recorded.entries));
+        tracing::info!(%account, receipt = %receipt.id, outcome, seqs, "callback recorded");
     }
 }

@@ -175,6 +175,14 @@ impl Poller {
         }
     }
 
+    /// What stopped an account is mended, as far as anybody knows.
+    pub fn lift(&mut self, account: &AccountId, now: Time) {
+        if let Some(lane) = self.lanes.get_mut(account) {
+            lane.held = Held::Free;
+            lane.not_before = lane.not_before.min(now);
+        }
+    }
+
     /// How many calls of this account are under way.
     pub fn under_way(&self, account: &AccountId) -> usize {
         self.lanes.get(account).map_or(0, Lane::calls_under_way)

@@ -27,6 +27,19 @@ pub enum Rejection {
     TooLarge,
 }
 
+impl Rejection {
+    /// Its kind, in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rejection::UnknownAccount => "unknown_account",
+            Rejection::WrongKey => "wrong_key",
+            Rejection::WrongCredential => "wrong_credential",
+            Rejection::AddressNotAllowed => "address_not_allowed",
+            Rejection::TooLarge => "too_large",
+        }
+    }
+}
+
 /// Whether a callback may come in at all; needs no body.
 pub fn admit(
     account: &Account,

@@ -119,6 +119,14 @@ impl Resolver {
         let lane = self.lanes.entry(account.clone()).or_default();
         lane.paused_until = lane.paused_until.max(until);
     }
+
+    /// No pause any more, and whatever waits for another try is due now.
+    pub fn lift(&mut self, account: &AccountId, now: Time) {
+        let Some(lane) = self.lanes.get_mut(account) else { return };
+        lane.paused_until = now;
+        lane.due.values_mut().for_each(|due| *due = now.min(*due));
+        lane.waiting = lane.due.iter().map(|(id, due)| (*due, *id)).collect();
+    }
 }
 
 impl Lane {
@@ -132,6 +140,18 @@ impl Failure {
     /// Whether the provider says that it does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Failure::Provider(Trouble::NotThere { .. }))
+    }
+
+    /// Its kind, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Failure::Provider(Trouble::NotThere { .. }) => "not_found",
+            Failure::Provider(Trouble::Credentials { .. }) => "credentials",
+            Failure::Provider(Trouble::TooFast { .. }) => "too_fast",
+            Failure::Provider(Trouble::Down { .. }) => "down",
+            Failure::Provider(Trouble::Broken(_)) => "broken",
+            Failure::NoAnswer(_) => "no_answer",
+        }
     }
 
     /// How long the provider asks the whole account to wait.

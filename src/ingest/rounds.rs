@@ -7,7 +7,7 @@ use super::resolve::Failure;
 use super::translate::{self, Context};
 use crate::config::Account;
 use crate::domain::evidence::Source;
-use crate::domain::ids::{AccountId, OrderKey, Reference};
+use crate::domain::ids::{AccountId, OrderKey, Reference, Seq};
 use crate::domain::time::Time;
 use crate::ledger::command::{
     AccountNote, Command, News, Postponed, Record, Recorded, Reply, Rescheduling, SubmitError,
@@ -68,7 +68,7 @@ impl Desk {
         };
         let question = account.provider.poll(known).ok_or(PollError::NotPollable)?;
         let sent = self.clock.now();
-        Ok((sent, self.ask_all(account, vec![question], Source::Poll, None).await?))
+        Ok((sent, self.ask_all(&account, vec![question], Source::Poll, None).await?))
     }
 
     /// Hands what a poll brought to the ledger. Whether the order it was made for is among it.
@@ -76,7 +76,7 @@ impl Desk {
         let account = self.accounts.get(&key.account).ok_or(PollError::NotPollable)?;
         let recorded = match asked.news.is_empty() {
             true => Recorded::default(),
-            false => self.record_news(account, asked.news).await?,
+            false => self.record_news(&account, asked.news).await?,
         };
         if let Some(refusal) = recorded.left_out.into_iter().next() {
             return Err(SubmitError::Refused(refusal).into());
@@ -123,7 +123,12 @@ impl Desk {
     async fn record_news(&self, account: &Account, news: Vec<News>) -> Result<Recorded, PollError> {
         let record = Record { terms: account.terms(), news, receipt: None, attempts: Vec::new(), done: true };
         let reply = self.handle.submit_patiently(Command::Record(record)).await?;
-        Ok(if let Reply::Recorded(recorded) = reply { recorded } else { Recorded::default() })
+        let recorded = if let Reply::Recorded(recorded) = reply { recorded } else { Recorded::default() };
+        if !recorded.entries.is_empty() {
+            let (account, seqs) = (&account.merchant.id, Seq::list(&recorded.entries));
+            tracing::info!(%account, seqs, "a poll brought news");
+        }
+        Ok(recorded)
     }
 
     /// Reads an account's list of events from where it was read up to.
@@ -148,7 +153,7 @@ impl Desk {
         };
         let read = |answer: &_| provider.read_events(merchant, answer);
         let Findings { findings, questions } =
-            match self.caller.ask_within(account, call, read, &mut attempts).await {
+            match self.caller.ask_within(&account, call, read, &mut attempts).await {
                 Ok(found) => found,
                 Err(failure) => return Ok((false, Treated::Badly(failure))),
             };
@@ -159,14 +164,14 @@ impl Desk {
         let context =
             Context { source: Source::Poll, receipt: None, asked: None, received_at: sent, now: sent };
         let mut brought = translate::news(findings, context);
-        let asked = self.ask_all(account, questions, Source::Poll, None).await?;
+        let asked = self.ask_all(&account, questions, Source::Poll, None).await?;
         let treated = if asked.failure.is_some() { asked.treated() } else { Treated::Well };
         let whole = asked.failure.is_none();
         brought.extend(asked.news);
         let mut news = false;
         while !brought.is_empty() {
             let rest = brought.split_off(brought.len().min(NEWS_PER_COMMAND));
-            let recorded = self.record_news(account, std::mem::replace(&mut brought, rest)).await?;
+            let recorded = self.record_news(&account, std::mem::replace(&mut brought, rest)).await?;
             news |= !recorded.entries.is_empty();
         }
         if let Some(newest) = newest.filter(|newest| whole && Some(*newest) > read_up_to) {

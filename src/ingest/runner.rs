@@ -21,6 +21,8 @@ pub enum Task {
     Process { account: AccountId, id: ReceiptId },
     /// Somebody wants to know now.
     Poll { key: OrderKey, answer: oneshot::Sender<Result<(), PollError>> },
+    /// The configuration was read anew; these accounts are called otherwise than before.
+    Reconfigured { changed: Vec<AccountId> },
 }
 
 pub async fn run(
@@ -44,6 +46,10 @@ pub async fn run(
                 Some(Task::Process { account, id }) => agenda.enqueue(account, id, now),
                 Some(Task::Poll { key, answer }) => {
                     tokio::spawn(poll_by_hand(Arc::clone(&desk), key, answer, done.clone()));
+                }
+                Some(Task::Reconfigured { changed }) => {
+                    desk.caller.forget(&changed);
+                    agenda.lift_refusals(now, &desk.activity);
                 }
                 None => return Ok(()),
             },

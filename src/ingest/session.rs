@@ -98,6 +98,12 @@ impl Sessions {
         }
     }
 
+    /// What is configured is tried first again.
+    pub fn forget(&mut self, account: &AccountId) {
+        self.open.remove(account);
+        self.spent.remove(account);
+    }
+
     /// The provider refused it before its time. One that was opened in the meantime stays.
     pub fn refused(&mut self, account: &AccountId, session: &Session) {
         let same = |held: &Held| held.session.token.expose_secret() == session.token.expose_secret();

@@ -1,6 +1,7 @@
 //! The writer's view of the ledger: head, balances, counters; and the group of changes it is putting together.
 
 use super::command::Fault;
+use super::meter::Ended;
 use super::periods::note_correction;
 use crate::domain::balance::Balances;
 use crate::domain::bridge::{Draft, Note};
@@ -57,6 +58,8 @@ pub struct Group<'a> {
     pub books: &'a mut Books,
     pub now: Time,
     pub batch: Batch,
+    /// Receipts that came to their end, or were given up.
+    pub ended: Vec<Ended>,
     touched: BTreeSet<(LedgerAccount, Currency)>,
 }
 
@@ -93,7 +96,8 @@ impl Queue {
 
 impl<'a> Group<'a> {
     pub fn new(engine: &'a dyn Engine, books: &'a mut Books, now: Time) -> Self {
-        Group { engine, books, now, batch: Batch::default(), touched: BTreeSet::new() }
+        let (batch, ended, touched) = Default::default();
+        Group { engine, books, now, batch, ended, touched }
     }
 
     /// What the next command reads: the engine with this group's changes on top.

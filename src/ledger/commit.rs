@@ -6,6 +6,7 @@ use super::command::{
     AccountTerms, Attempted, Command, Fault, News, Received, Record, Recorded, Refusal, Registration,
     RegistrationNews, Reply, Ruled, RulingRequest, Then, Verdict,
 };
+use super::meter::Ended;
 use super::polls::Seen;
 use crate::domain::bridge::{self, Ledgered, Resolving, bridge};
 use crate::domain::chain::Hash;
@@ -132,6 +133,7 @@ impl Group<'_> {
     fn put_receipt(&mut self, receipt: &Receipt, before: Option<&Progress>) -> Result<(), Fault> {
         self.books.queue.count(before, false);
         self.books.queue.count(Some(&receipt.progress), true);
+        self.ended.extend(Ended::of(receipt, self.now).filter(|_| before.is_none_or(Progress::is_open)));
         Ok(receipts::put(&mut self.batch, receipt, before)?)
     }
 

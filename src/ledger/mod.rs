@@ -7,6 +7,7 @@ pub mod deliveries;
 pub mod erasure;
 pub mod idempotency;
 pub mod lists;
+pub mod meter;
 pub mod payouts;
 pub mod periods;
 pub mod polls;

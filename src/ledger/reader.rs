@@ -4,6 +4,7 @@
 //! itself (balances, head) comes from the one published value. Everything else may be seen a moment before it is
 //! durable, so whoever answers with it waits for [`Reader::settled`] first.
 
+use super::meter::Meter;
 use super::witness::{Tap, Witnesses};
 use super::writer::{Applied, Published};
 use crate::domain::balance::Balances;
@@ -12,6 +13,7 @@ use crate::domain::evidence::Evidence;
 use crate::domain::ids::{AccountId, EventId, OrderKey, ProviderRef, ReceiptId, Reference, Seq};
 use crate::domain::order::Order;
 use crate::domain::receipt::Receipt;
+use crate::domain::state::State;
 use crate::domain::time::Time;
 use crate::store::engine::{Engine, EngineError};
 use crate::store::entries::{self, StoredEntry};
@@ -30,6 +32,7 @@ pub struct Reader {
     published: watch::Receiver<Published>,
     applied: Applied,
     witnesses: Arc<Witnesses>,
+    meter: Arc<Meter>,
 }
 
 impl Reader {
@@ -38,8 +41,9 @@ impl Reader {
         published: watch::Receiver<Published>,
         applied: Applied,
         witnesses: Arc<Witnesses>,
+        meter: Arc<Meter>,
     ) -> Self {
-        Reader { engine, published, applied, witnesses }
+        Reader { engine, published, applied, witnesses, meter }
     }
 
     /// Comes back once everything that could be read before the call is durable.
@@ -79,6 +83,11 @@ impl Reader {
     /// What is durable now.
     pub fn published(&self) -> Published {
         self.published.borrow().clone()
+    }
+
+    /// What the writer counted since the start.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub fn head(&self) -> Seq {
@@ -194,6 +203,23 @@ impl Reader {
             found.extend(self.receipt(id?)?);
         }
         Ok(found)
+    }
+
+    /// The receipt that waits longest to be processed.
+    pub fn oldest_unprocessed(&self) -> Result<Option<Receipt>, StoreError> {
+        let first = receipts::unprocessed(self.engine()).next().transpose()?;
+        first.map_or(Ok(None), |id| self.receipt(id))
+    }
+
+    /// Whether one of an account's orders waits for its money, as far as the first few that are polled say.
+    pub fn awaits_money(&self, account: &AccountId, scan_max: usize) -> Result<bool, StoreError> {
+        for (_, reference) in self.polls_due(account, scan_max)? {
+            let order = self.order(&OrderKey::new(account.clone(), reference))?;
+            if order.is_some_and(|order| matches!(order.state(), State::Created | State::InAnalysis)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The first orders of an account by the time they are due to be polled.

@@ -252,7 +252,7 @@ impl Group<'_> {
             match change.enabled {
                 Some(true) => enable(course, now),
                 Some(false) if course.off.is_none() => {
-                    course.off = Some(Off { why: "disabled by hand".to_owned(), since: now });
+                    course.off = Some(Off::by_hand(now));
                 }
                 Some(false) | None => {}
             }

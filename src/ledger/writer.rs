@@ -5,6 +5,7 @@
 
 use super::books::{Books, Group, Queue};
 use super::command::{Command, Fault, Reply, SubmitError};
+use super::meter::Meter;
 use super::reader::Reader;
 use super::witness::Witnesses;
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use crate::store::engine::Engine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A group ends at so many commands …
@@ -90,9 +92,15 @@ pub fn prepare(rim: Rim, books: Books) -> Prepared {
     let (publish, published) = watch::channel(Published::of(&books));
     let applied = Applied::default();
     let witnesses = Arc::<Witnesses>::default();
-    let reader =
-        Reader::new(Arc::clone(&rim.engine), published, Arc::clone(&applied), Arc::clone(&witnesses));
-    let writer = Writer { rim, books, publish, applied, witnesses };
+    let meter = Arc::new(Meter::default());
+    let reader = Reader::new(
+        Arc::clone(&rim.engine),
+        published,
+        Arc::clone(&applied),
+        Arc::clone(&witnesses),
+        Arc::clone(&meter),
+    );
+    let writer = Writer { rim, books, publish, applied, witnesses, meter };
     Prepared { handle: Handle { queue }, reader, writer, jobs }
 }
 
@@ -113,6 +121,12 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
         reply.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// How many commands wait for their turn, and how many may.
+    pub fn queued(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most.saturating_sub(self.queue.capacity()), most)
     }
 
     /// [`Handle::submit`] for work of our own that may wait its turn where callers at the door may not.
@@ -166,6 +180,7 @@ pub struct Writer {
     publish: watch::Sender<Published>,
     applied: Applied,
     witnesses: Arc<Witnesses>,
+    meter: Arc<Meter>,
 }
 
 type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, SubmitError>)>;
@@ -206,7 +221,8 @@ impl Writer {
 
     fn commit(&mut self, jobs: Vec<Job>) {
         let mut group = Group::new(&*self.rim.engine, &mut self.books, self.rim.clock.now());
-        let mut answers: Answers = Vec::with_capacity(jobs.len());
+        let commands = jobs.len();
+        let mut answers: Answers = Vec::with_capacity(commands);
         let mut broken = None;
         for Job { command, answer } in jobs {
             let result = match &broken {
@@ -225,6 +241,8 @@ impl Writer {
         if self.rim.acknowledge_before_sync {
             answers = answer_early(answers);
         }
+        let ended = std::mem::take(&mut group.ended);
+        let began = Instant::now();
         let written = match broken {
             Some(why) => Err(why),
             None => group.finish().map_err(|error| error.to_string()).and_then(|batch| {
@@ -242,6 +260,7 @@ impl Writer {
         match written {
             Ok(changed) => {
                 if changed {
+                    self.meter.written(commands, began.elapsed(), ended);
                     let next = self.publish.borrow().after(&self.books);
                     self.publish.send_replace(next);
                 }

@@ -5,6 +5,7 @@
 pub mod balance;
 pub mod entry;
 pub mod event;
+pub mod exposition;
 pub mod order;
 pub mod payout;
 pub mod period;

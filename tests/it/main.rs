@@ -4,6 +4,7 @@
 // A panic is how a test reports, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod alerts;
 mod amounts;
 mod auth;
 mod backup;
@@ -39,6 +40,7 @@ mod limits;
 mod listen;
 mod lists;
 mod lives;
+mod metrics;
 mod orders;
 mod payouts;
 mod periods;
@@ -47,6 +49,7 @@ mod polls;
 mod receipts;
 mod reconciliations;
 mod references;
+mod reload;
 mod resume;
 mod samples;
 mod secrets;
@@ -59,6 +62,8 @@ mod system;
 mod targets;
 mod tickets;
 mod tls;
+mod traces;
+mod trail;
 mod unreachable;
 mod visible;
 mod webhooks;

@@ -85,7 +85,7 @@ fn caller(config: &Config) -> anyhow::Result<Caller> {
     let client = Client::new(config.resolver.timeout).context("no calls can be made")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kept = vault::load(&config.data.dir);
-    Ok(Caller::new(Box::new(client), clock, &accounts, kept, Box::new(|_| {})))
+    Ok(Caller::new(Box::new(client), clock, Arc::default(), &accounts, kept, Box::new(|_| {})))
 }
 
 fn callback_url(public_url: &str, account: &Account) -> String {

@@ -60,7 +60,10 @@ impl Daemon {
         match listening.recv_timeout(START_MAX) {
             Ok(line) => {
                 let base = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("stdout says {line}"));
-                assert!(base.starts_with("http://127.0.0.1:"), "stdout says {line}");
+                assert!(
+                    base.starts_with("http://127.0.0.1:") || base.starts_with("https://127.0.0.1:"),
+                    "stdout says {line}"
+                );
                 base.to_owned()
             }
             Err(error) => panic!("the daemon is not ready ({error}); it printed:\n{}", self.printed()),

@@ -87,7 +87,7 @@ impl Bench {
         let outgoing = &post.outgoing;
         let content_type = Some(outgoing.content_type);
         let incoming = Incoming { headers: &[], content_type, query: None, body: &outgoing.body };
-        let received = receive(account, &incoming, self.machine.clock.now());
+        let received = receive(&account, &incoming, self.machine.clock.now());
         self.daemon.receive(0, Command::Receive(received));
         self.work();
         let id = self.received.take().expect("the door answers");

@@ -152,6 +152,7 @@ impl Machine {
             caller: Caller::new(
                 Box::new(self.wires.clone()),
                 Arc::clone(&clock),
+                Arc::default(),
                 &self.accounts,
                 kept,
                 Box::new(move |kept| *vault.lock().unwrap() = kept.to_vec()),

@@ -140,7 +140,7 @@ impl World {
         };
         let side = &self.sides[knock.side];
         let account = self.machine.accounts.get(&side.account).unwrap();
-        if admit(account, side.callback_key, None, &knock.headers).is_err() {
+        if admit(&account, side.callback_key, None, &knock.headers).is_err() {
             return self.leave(knock, Some(401));
         }
         let incoming = Incoming {
@@ -149,7 +149,7 @@ impl World {
             query: None,
             body: &knock.body,
         };
-        let received = receive(account, &incoming, self.machine.clock.now());
+        let received = receive(&account, &incoming, self.machine.clock.now());
         let asks = matches!(received.verdict, Verdict::Ask | Verdict::Record { ask: true, .. });
         let status = received.answer_status;
         daemon.receive(id, Command::Receive(received));
