@@ -15,6 +15,7 @@ mod connect;
 mod deliveries;
 mod demo;
 mod discrepancies;
+mod document;
 mod doors;
 mod durable;
 mod events;
