@@ -6,7 +6,7 @@ pub mod args;
 mod check_config;
 mod connect;
 mod demo;
-mod import;
+pub mod import;
 mod kept;
 mod listen;
 mod sandbox;

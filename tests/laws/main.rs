@@ -22,6 +22,8 @@ mod durable;
 #[cfg(test)]
 mod fold;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod periods;
 #[cfg(test)]
 mod private;
