@@ -52,5 +52,6 @@ mod targets;
 mod tickets;
 mod tls;
 mod unreachable;
+mod upgrade;
 mod visible;
 mod webhooks;
