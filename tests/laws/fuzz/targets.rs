@@ -36,9 +36,11 @@ use razao::wire::{dates, form, sse};
 use std::ops::Bound;
 use std::time::Duration;
 
+type Feed = Box<dyn Fn(&[u8])>;
+
 pub struct Target {
     pub name: String,
-    pub feed: Box<dyn Fn(&[u8])>,
+    pub feed: Feed,
     pub seeds: Vec<Vec<u8>>,
 }
 
