@@ -78,6 +78,15 @@ fn nothing_that_reads_panics_on_distorted_input() {
 }
 
 #[test]
+fn a_reader_that_panics_is_found() {
+    let feed = |bytes: &[u8]| assert!(!bytes.windows(4).any(|four| four == b"null"), "planted");
+    let target =
+        Target { name: "planted".to_owned(), feed: Box::new(feed), seeds: vec![b"{\"a\":1}".to_vec()] };
+    let found = Run::of(target, 1).turn(10_000).unwrap_err();
+    assert!(found.starts_with("planted panics") && found.contains("null"), "{found}");
+}
+
+#[test]
 #[ignore = "goes on for RAZAO_FUZZ_SECONDS"]
 fn long() {
     let seconds = std::env::var("RAZAO_FUZZ_SECONDS").map_or(60, |text| text.parse().expect("seconds"));
