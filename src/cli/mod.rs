@@ -8,7 +8,7 @@ mod check_config;
 mod connect;
 mod demo;
 mod export;
-mod import;
+pub mod import;
 mod kept;
 mod listen;
 mod progress;

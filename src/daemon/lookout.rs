@@ -57,11 +57,19 @@ fn learn(app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether the last scheduled backup failed.
+fn backups(app: &App, now: Time) {
+    let failed = app.rota.as_ref().and_then(|rota| rota.lately().failed);
+    let message = failed.map(|(at, why)| format!("the backup of {at} failed: {why}; it is tried again"));
+    app.alarm(Kind::BackupFailed, About::Daemon, message, now);
+}
+
 impl Lookout {
     fn look(&mut self, app: &App) -> Result<(), StoreError> {
         let now = app.clock.now();
         self.clock(app, now);
         disk(app, now);
+        backups(app, now);
         refused(app, now);
         self.receipts(app, now);
         silent(app, now)?;

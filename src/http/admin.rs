@@ -253,14 +253,14 @@ pub struct Health {
 }
 
 /// Whether the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "admin", security(()), responses((status = 200, body = Health)))]
+#[utoipa::path(method(get, head), path = "/healthz", tag = "admin", security(()), responses((status = 200, body = Health)))]
 pub async fn health() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok" })
 }
 
 /// Whether it takes callbacks and writes.
 #[utoipa::path(
-    get, path = "/readyz", tag = "admin", security(()),
+    method(get, head), path = "/readyz", tag = "admin", security(()),
     responses(
         (status = 200, body = Health),
         (status = 503, body = Problem, content_type = "application/problem+json"),

@@ -53,6 +53,7 @@ impl Turns {
 
 /// Up to 10,000 registrations, each with its account and reference. (Documentation: the lines are read one by one.)
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BatchBody {
     pub orders: Vec<RegistrationBody>,
 }

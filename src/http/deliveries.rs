@@ -33,6 +33,7 @@ pub struct DeliveriesQuery {
     order: Option<String>,
     /// What happened at or after this time.
     since: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

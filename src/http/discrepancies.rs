@@ -32,6 +32,7 @@ pub struct DiscrepanciesQuery {
     /// conflict, unknown_status, amount_unknown, amount_unreadable, underpaid, currency, refund_unclear,
     /// refund_exceeds_gross or refund_shrank.
     cause: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -77,6 +78,7 @@ pub async fn list(
 
 /// What an operator decides. (Documentation: [`resolve`] reads it.)
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ResolveBody {
     /// Why; kept beside the ledger, its hash in the entry.
     pub reason: String,

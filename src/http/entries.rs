@@ -23,8 +23,10 @@ const SCAN_MAX: usize = 20_000;
 #[into_params(parameter_in = Query)]
 pub struct LedgerQuery {
     /// The first seq wanted, inclusive; 1 if absent.
+    #[param(format = "uint64")]
     from: Option<u64>,
     account: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

@@ -101,6 +101,7 @@ pub fn matches_type(pattern: &str, kind: &str) -> bool {
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// The first seq wanted, inclusive; 1 if absent.
+    #[param(format = "uint64")]
     from: Option<u64>,
     /// A type or pattern, such as `order.paid` or `order.*`; several with commas.
     #[serde(rename = "type")]
@@ -111,6 +112,7 @@ pub struct EventsQuery {
     order: Option<String>,
     /// The order's state as of the entry.
     state: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

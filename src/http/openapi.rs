@@ -6,6 +6,9 @@ use super::{
     tickets, upkeep, webhooks,
 };
 use actix_web::HttpResponse;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use utoipa::openapi::PathItem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -29,7 +32,7 @@ periods::close, periods::list, periods::get, periods::corrections, settlements::
         webhooks::create, webhooks::list, webhooks::get, webhooks::change, webhooks::delete,
         webhooks::rotate, webhooks::test, webhooks::enable, webhooks::replay,
         deliveries::list, deliveries::get, deliveries::resend,
-admin::status, admin::health, admin::ready, upkeep::backup, upkeep::verify_now, metrics::get,
+admin::status, admin::health, admin::ready, upkeep::backup, upkeep::verify_now, metrics::get, get,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer),
@@ -82,6 +85,33 @@ pub fn json() -> Result<String, serde_json::Error> {
     Document::openapi().to_pretty_json().map(|text| text + "\n")
 }
 
+/// The methods that a path of the document has, as an `Allow` header lists them.
+pub fn methods(path: &str) -> Option<&'static str> {
+    static METHODS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let paths = Document::openapi().paths.paths;
+        paths.into_iter().map(|(path, item)| (path, listed(&item))).collect()
+    });
+    METHODS.get(path).map(String::as_str)
+}
+
+fn listed(item: &PathItem) -> String {
+    let methods = [
+        ("GET", &item.get),
+        ("HEAD", &item.head),
+        ("PUT", &item.put),
+        ("POST", &item.post),
+        ("PATCH", &item.patch),
+        ("DELETE", &item.delete),
+    ];
+    let known = methods.iter().filter(|(_, operation)| operation.is_some()).map(|(name, _)| *name);
+    known.collect::<Vec<_>>().join(", ")
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "admin", security(()),
+    responses((status = 200, body = Object, content_type = "application/json"))
+)]
 pub async fn get() -> HttpResponse {
     match json() {
         Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),

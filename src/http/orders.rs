@@ -160,6 +160,7 @@ pub struct OrdersQuery {
     reconciliation: Option<String>,
     /// Orders whose last entry was recorded at or after this time.
     updated_since: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

@@ -108,6 +108,7 @@ fn shown(app: &App, closed: &ClosedBooks) -> PeriodView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PeriodsQuery {
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

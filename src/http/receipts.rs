@@ -40,6 +40,7 @@ pub struct CallbacksQuery {
     since: Option<String>,
     /// Received before this time.
     until: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

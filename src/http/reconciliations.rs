@@ -26,12 +26,14 @@ const ORDERS_MAX: usize = 10_000;
 
 /// Which orders. (Documentation: [`named`] reads it.)
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReconciliationBody {
     /// Those named, at most 10,000; absent: all that the token sees and that are not refunded.
     pub orders: Option<Vec<OrderName>>,
 }
 
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OrderName {
     pub account: String,
     pub reference: String,
@@ -153,6 +155,7 @@ async fn begin(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RunsQuery {
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -191,6 +194,7 @@ pub struct ResultsQuery {
     account: Option<String>,
     /// matched, corrected, failed, unreachable or differing.
     result: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

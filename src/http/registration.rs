@@ -20,6 +20,7 @@ const KNOWN: [&str; 7] =
 /// What a shop expects of an order. (Documentation: [`read`] reads it, so that numbers stay exact.)
 #[derive(Serialize, ToSchema)]
 #[schema(as = Registration)]
+#[serde(deny_unknown_fields)]
 pub struct RegistrationBody {
     /// If given, equal to the path's.
     pub account: Option<String>,

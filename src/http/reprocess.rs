@@ -28,6 +28,7 @@ const FIELDS: [&str; 6] = ["account", "outcome", "order", "since", "until", "cur
 
 /// Which callbacks. (Documentation: [`post`] reads it.)
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReprocessBody {
     /// Required without `outcome`.
     pub account: Option<String>,

@@ -7,8 +7,9 @@ use super::{
     stream, tickets, upkeep, webhooks,
 };
 use actix_web::Resource;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, put, resource};
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 
 /// What faces providers.
 pub fn callbacks(config: &mut ServiceConfig) {
@@ -85,10 +86,15 @@ fn at(path: &str) -> Resource {
     resource(path).default_service(web::to(method_not_allowed))
 }
 
-async fn method_not_allowed() -> HttpResponse {
+async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
     let problem =
         Problem::new(405, "method-not-allowed", "Method not allowed", "this path has other methods");
-    problem.error_response()
+    let mut response = problem.error_response();
+    let methods = request.match_pattern().and_then(|path| openapi::methods(&path));
+    if let Some(methods) = methods {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    response
 }
 
 /// Anything that has no route.

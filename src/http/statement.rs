@@ -45,6 +45,7 @@ pub struct StatementQuery {
     /// `csv` answers all lines at once, between a row of the opening and one of the closing balance.
     #[param(inline)]
     format: Option<Format>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     cursor: Option<String>,
 }

@@ -37,6 +37,7 @@ const RETRY_AFTER_SECONDS: u32 = 10;
 #[into_params(parameter_in = Query)]
 pub struct TailQuery {
     /// Starts at this seq. `Last-Event-ID` starts after its seq and wins; without either: what comes from now on.
+    #[param(format = "uint64")]
     from: Option<u64>,
     account: Option<String>,
     /// A type or pattern, such as `order.paid` or `order.*`; several with commas.

@@ -46,6 +46,7 @@ const TAKEN_PREFIXES: [&str; 4] = ["webhook-", "x-forwarded-", "sec-", "proxy-"]
 /// What somebody subscribes to. (Documentation: [`created`] reads it.)
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewWebhook)]
+#[serde(deny_unknown_fields)]
 pub struct NewWebhookBody {
     /// Where events are posted: https, and not in a private network, unless the configuration allows it.
     #[schema(example = "https://shop.example.com/webhooks")]
@@ -59,6 +60,7 @@ pub struct NewWebhookBody {
     /// Further headers of each request.
     pub headers: Option<BTreeMap<String, String>>,
     /// The seq of the first entry it is told of; the next one, if absent.
+    #[schema(format = "uint64")]
     pub from: Option<u64>,
     pub description: Option<String>,
 }
@@ -67,24 +69,32 @@ pub struct NewWebhookBody {
 /// [`changed`] reads it.)
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookChange)]
+#[serde(deny_unknown_fields)]
 pub struct WebhookChangeBody {
+    #[schema(nullable = false)]
     pub target: Option<String>,
+    #[schema(nullable = false)]
     pub events: Option<Vec<String>>,
     pub authorization: Option<String>,
+    #[schema(nullable = false)]
     pub accounts: Option<Vec<String>>,
     pub headers: Option<BTreeMap<String, String>>,
     pub description: Option<String>,
     /// enabled or disabled
+    #[schema(nullable = false)]
     pub status: Option<String>,
 }
 
 /// Which entries' events are delivered again. (Documentation: [`replay`] reads it.)
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReplayRequest)]
+#[serde(deny_unknown_fields)]
 pub struct ReplayBody {
     /// The first seq.
+    #[schema(format = "uint64")]
     pub from: u64,
     /// The last seq, inclusive.
+    #[schema(format = "uint64")]
     pub to: u64,
 }
 

@@ -94,6 +94,9 @@ async fn a_broken_answer_never_shows_the_inside() {
         assert!(!text.contains("panicked") && !text.contains(".rs:"), "{path}: {text}");
     }
     let wrong = client.send(client.request("DELETE", "/v1/orders/loja-picpay/PED-1")).await;
-    wrong.problem_among(&[404, 405]);
+    wrong.problem(405, "method-not-allowed");
+    assert_eq!(wrong.header("allow"), Some("GET, PUT"));
+    let wrong = client.send(client.request("DELETE", "/readyz")).await;
+    assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));
     assert_eq!(client.get("/v1/orders").await.ok()["next_cursor"], Value::Null);
 }

@@ -165,7 +165,14 @@ fn data_of_a_newer_version_is_refused() {
     engine.apply(&batch).unwrap();
     engine.sync().unwrap();
     drop(engine);
-    assert!(matches!(daemon::open(dir.path()).map(drop), Err(OpenError::Newer { .. })));
+    // As often as it is tried: nothing is taken back to what this program knows.
+    for _ in 0..2 {
+        let error = daemon::open(dir.path()).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { .. }) && !error.is_damage(), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("newer version of razao") && said.contains("upgrade this program"), "{said}");
+        assert!(said.contains(&newer.data_version.to_string()) && !said.contains('\n'), "{said}");
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ mod exports;
 #[cfg(test)]
 mod fold;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[path = "../it/support/journals.rs"]
 mod journals;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! same file again changes nothing.
 
 mod door;
-mod sheet;
+pub mod sheet;
 
 use super::args::ImportOptions;
 use super::{End, say, usage};

@@ -72,6 +72,10 @@ pub fn encoded(text: &str) -> String {
 
 /// Runs a program to its end, and fails the test when that takes too long.
 pub fn run(command: &mut Command) -> Output {
+    run_within(Duration::from_secs(60), command)
+}
+
+pub fn run_within(patience: Duration, command: &mut Command) -> Output {
     let shown = format!("{:?}", command.get_program());
     let mut child = command
         .stdin(Stdio::null())
@@ -82,7 +86,7 @@ pub fn run(command: &mut Command) -> Output {
     // Read beside the waiting, so that a program with much to say does not block on a full pipe.
     let stdout = drained(child.stdout.take().unwrap());
     let stderr = drained(child.stderr.take().unwrap());
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + patience;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
@@ -90,7 +94,7 @@ pub fn run(command: &mut Command) -> Output {
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{shown} did not end within a minute");
+            panic!("{shown} did not end within {patience:?}");
         }
         std::thread::sleep(PAUSE);
     };
