@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The release: binary, manual page, completions and, where cargo-deb is installed, the Debian package.
-# Two builds of one commit by the same toolchain are the same bytes, wherever the checkout lies.
+# Meant to be reproducible: nothing of the machine, its paths or its clock goes in. Two builds were not compared yet.
 # Use: dist/build.sh [a target directory]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -280,11 +280,12 @@ enum Change {
     Delete(u8, u16),
 }
 
+/// Entries are numbered from 1.
 fn change() -> impl Strategy<Value = Change> {
     let kind = prop::sample::select(vec![b'O', b'B', b'E', b'T']);
     prop_oneof![
-        3 => (kind.clone(), 0..60u16, 0..9u8).prop_map(|(kind, number, value)| Change::Put(kind, number, value)),
-        1 => (kind, 0..60u16).prop_map(|(kind, number)| Change::Delete(kind, number)),
+        3 => (kind.clone(), 1..60u16, 0..9u8).prop_map(|(kind, number, value)| Change::Put(kind, number, value)),
+        1 => (kind, 1..60u16).prop_map(|(kind, number)| Change::Delete(kind, number)),
     ]
 }
 

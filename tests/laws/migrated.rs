@@ -1,4 +1,4 @@
-//! Data written by earlier versions, kept in `tests/fixtures/data`: opened, brought forward and verified, also when that is
+//! Data written by earlier versions, kept in `tests/fixtures/data-versions`: opened, brought forward and verified, also when that is
 //! cut off anywhere. `v2` was written by a daemon before there was sealing: five orders, their callbacks with a person's
 //! name in them (one of 70 kB), metadata, an operator's reason, a kept answer.
 
@@ -22,7 +22,8 @@ const NAME: &str = "Maria Quit";
 
 /// A copy of the data directory of an earlier version.
 fn written_by(version: &str) -> TempDir {
-    let from: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data").join(version);
+    let from: PathBuf =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-versions").join(version);
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("db")).unwrap();
     for name in ["head", "db/db", "db/conf"] {
