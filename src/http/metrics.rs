@@ -70,7 +70,7 @@ const DENIED: Family = Family("razao_auth_denied_total", "Tokens and tickets tha
 /// Without a token only from this machine itself and without a header that a proxy adds; else with one of scope `admin`
 /// that sees all accounts.
 #[utoipa::path(
-    get, path = "/metrics", tag = "admin",
+    get, path = "/metrics", tag = "admin", security((), ("bearer" = [])),
     responses(
         (status = 200, content_type = "text/plain", body = String),
         (status = 401, body = Problem, content_type = "application/problem+json"),
