@@ -25,7 +25,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -183,7 +183,11 @@ fn place(dir: &Path) -> io::Result<(PathBuf, Option<PathBuf>)> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // In a directory that others may write to it could be somebody else's.
+    // Where others may write it could be somebody else's, who could put another socket into it.
+    let found = fs::symlink_metadata(&private)?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{} belongs to somebody else", private.display())));
+    }
     fs::set_permissions(&private, Permissions::from_mode(0o700))?;
     Ok((private.join(SOCKET), Some(dir.join(ELSEWHERE))))
 }
