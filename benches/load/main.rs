@@ -4,7 +4,7 @@
 //! details call costs.
 //!
 //! `cargo bench --bench load` prints it; `-- --seconds 5` measures each cell longer, `-- --events-seconds 10` the events
-//! shorter, `-- --only table|details|events` a part. All traffic stays on loopback; every cell ends by itself.
+//! shorter, `-- --only table|details|events` a part, `-- --connections 16` a row of the table. All traffic stays on loopback; every cell ends by itself.
 
 // A bench: a panic is its report.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::float_arithmetic)]
@@ -34,7 +34,7 @@ fn main() {
     let options = Options::parse();
     let dir = tempfile::tempdir().unwrap();
     if options.wants("table") {
-        table(dir.path(), options.cell);
+        table(dir.path(), options.cell, options.connections);
     }
     if options.wants("details") {
         details(&dir.path().join("details"), options.cell);
@@ -50,6 +50,8 @@ struct Options {
     /// How long events are measured.
     events: Duration,
     only: Option<String>,
+    /// The one row of the table that is wanted.
+    connections: Option<usize>,
 }
 
 impl Options {
@@ -69,6 +71,7 @@ impl Options {
             cell: span("--seconds", 3.0),
             events: span("--events-seconds", 60.0),
             only: value("--only"),
+            connections: value("--connections").map(|text| text.parse().unwrap()),
         }
     }
 
@@ -77,7 +80,7 @@ impl Options {
     }
 }
 
-fn table(dir: &Path, span: Duration) {
+fn table(dir: &Path, span: Duration, only: Option<usize>) {
     let (bare, plain) = (servers::serve_bare(), servers::serve_plain(&dir.join("plain")));
     // What is measured is the acknowledgement: the provider takes calls and never answers, so a few are under way for
     // ever and the rest of the callbacks wait for them. What calls cost beside it is measured apart.
@@ -88,7 +91,7 @@ fn table(dir: &Path, span: Duration) {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut callbacks = 0;
-    for connections in CONNECTIONS {
+    for connections in CONNECTIONS.into_iter().filter(|row| only.is_none_or(|only| only == *row)) {
         let (begun, before) = (Instant::now(), daemon.cpu());
         let ours = drive(daemon.port, "/callbacks/bench", connections, span);
         let cost = Cost::between(before, daemon.cpu(), begun.elapsed(), &ours);

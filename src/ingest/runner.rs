@@ -2,10 +2,11 @@
 //!
 //! One task owns the agenda; each piece of work runs in a task of its own.
 
-use super::agenda::{Done, Work};
+use super::agenda::{Agenda, Done, Work};
 use super::desk::{Desk, PollError};
 use super::runs;
 use crate::domain::ids::{AccountId, OrderKey, ReceiptId, RunId};
+use crate::domain::time::Time;
 use crate::store::meta::StoreError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long the task sleeps when nothing is due; new work wakes it.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// So much of what has come in at once is heard before the agenda is looked through.
+const HEARD_MAX: usize = 256;
 
 /// What the task is told.
 #[derive(Debug)]
@@ -42,19 +46,36 @@ pub async fn run(
         let next = agenda.look_again(now, &desk.reader)?;
         let pause = next.map_or(IDLE, |next| next.since(now)).min(IDLE);
         tokio::select! {
+            () = tokio::time::sleep(pause) => continue,
             task = tasks.recv() => match task {
-                Some(Task::Process { account, id }) => agenda.enqueue(account, id, now),
-                Some(Task::Poll { key, answer }) => {
-                    tokio::spawn(poll_by_hand(Arc::clone(&desk), key, answer, done.clone()));
-                }
-                Some(Task::Reconfigured { changed }) => {
-                    desk.caller.forget(&changed);
-                    agenda.lift_refusals(now, &desk.activity);
-                }
+                Some(task) => hear(task, now, &desk, &mut agenda, &done),
                 None => return Ok(()),
             },
-            Some(done) = endings.recv() => agenda.done(done, desk.clock.now(), &desk.activity),
-            () = tokio::time::sleep(pause) => {}
+            Some(ended) = endings.recv() => agenda.done(ended, desk.clock.now(), &desk.activity),
+        }
+        // What one group of the writer made durable comes in together; looking for due polls after each of it would cost
+        // more than it does.
+        for _ in 0..HEARD_MAX {
+            match (tasks.try_recv(), endings.try_recv()) {
+                (Err(_), Err(_)) => break,
+                (task, ended) => {
+                    task.into_iter().for_each(|task| hear(task, now, &desk, &mut agenda, &done));
+                    ended.into_iter().for_each(|ended| agenda.done(ended, desk.clock.now(), &desk.activity));
+                }
+            }
+        }
+    }
+}
+
+fn hear(task: Task, now: Time, desk: &Arc<Desk>, agenda: &mut Agenda, done: &mpsc::UnboundedSender<Done>) {
+    match task {
+        Task::Process { account, id } => agenda.enqueue(account, id, now),
+        Task::Poll { key, answer } => {
+            tokio::spawn(poll_by_hand(Arc::clone(desk), key, answer, done.clone()));
+        }
+        Task::Reconfigured { changed } => {
+            desk.caller.forget(&changed);
+            agenda.lift_refusals(now, &desk.activity);
         }
     }
 }
