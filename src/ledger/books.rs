@@ -9,7 +9,7 @@ use crate::domain::chain;
 use crate::domain::discrepancy::Cause;
 use crate::domain::entry::{DiscrepancyNote, Entry, Kind};
 use crate::domain::evidence::{Origin, Source};
-use crate::domain::ids::{AccountId, Seq};
+use crate::domain::ids::{AccountId, ReceiptId, Seq};
 use crate::domain::money::Currency;
 use crate::domain::order::{OpenDiscrepancy, Order};
 use crate::domain::payout::{self, Payout};
@@ -17,11 +17,12 @@ use crate::domain::period::Closed;
 use crate::domain::posting::LedgerAccount;
 use crate::domain::receipt::Progress;
 use crate::domain::time::{OffsetTime, Time};
+use crate::store::agenda::Agenda;
 use crate::store::engine::{Batch, Engine, Overlay};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, Meta, StoreError};
 use crate::store::polls::{self, AccountRecord};
-use crate::store::{balances, orders, periods, receipts, running};
+use crate::store::{agenda, balances, orders, periods, receipts, running};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the writer keeps in memory between groups.
@@ -61,6 +62,7 @@ pub struct Group<'a> {
     /// Receipts that came to their end, or were given up.
     pub ended: Vec<Ended>,
     touched: BTreeSet<(LedgerAccount, Currency)>,
+    agenda: Agenda,
 }
 
 impl Books {
@@ -68,7 +70,7 @@ impl Books {
     pub fn load(engine: &dyn Engine) -> Result<Option<Books>, StoreError> {
         let Some(meta) = meta::get(engine)? else { return Ok(None) };
         let mut queue = Queue::default();
-        for id in receipts::unprocessed(engine) {
+        for id in agenda::unprocessed(engine) {
             let receipt = receipts::get(engine, id?)?;
             queue.count(receipt.map(|receipt| receipt.progress).as_ref(), true);
         }
@@ -96,8 +98,8 @@ impl Queue {
 
 impl<'a> Group<'a> {
     pub fn new(engine: &'a dyn Engine, books: &'a mut Books, now: Time) -> Self {
-        let (batch, ended, touched) = Default::default();
-        Group { engine, books, now, batch, ended, touched }
+        let (batch, ended, touched, agenda) = Default::default();
+        Group { engine, books, now, batch, ended, touched, agenda }
     }
 
     /// What the next command reads: the engine with this group's changes on top.
@@ -109,6 +111,11 @@ impl<'a> Group<'a> {
     /// in memory.
     pub(super) fn below(&self) -> &dyn Engine {
         self.engine
+    }
+
+    /// A receipt comes onto the agenda (`true`), or off it.
+    pub fn set_open(&mut self, id: ReceiptId, open: bool) -> Result<(), Fault> {
+        Ok(self.agenda.set(self.engine, id, open)?)
     }
 
     /// A date of ours for evidence recorded now: after `newest` and after every other date of ours.
@@ -232,6 +239,7 @@ impl<'a> Group<'a> {
             let sides = self.books.balances.0.get(&key).copied().unwrap_or_default();
             balances::put(&mut self.batch, &key.0, key.1, &sides)?;
         }
+        self.agenda.write(&mut self.batch)?;
         meta::put(&mut self.batch, &self.books.meta)?;
         Ok(self.batch)
     }

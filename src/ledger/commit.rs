@@ -134,6 +134,10 @@ impl Group<'_> {
         self.books.queue.count(before, false);
         self.books.queue.count(Some(&receipt.progress), true);
         self.ended.extend(Ended::of(receipt, self.now).filter(|_| before.is_none_or(Progress::is_open)));
+        let open = receipt.progress.is_open();
+        if before.is_some_and(Progress::is_open) != open {
+            self.set_open(receipt.id, open)?;
+        }
         Ok(receipts::put(&mut self.batch, receipt, before)?)
     }
 

@@ -21,7 +21,7 @@ use crate::store::frozen::Frozen;
 use crate::store::meta::StoreError;
 use crate::store::polls::AccountRecord;
 use crate::store::sealed::Body;
-use crate::store::{evidence, orders, polls, receipts, running, sealed};
+use crate::store::{agenda, evidence, orders, polls, receipts, running, sealed};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -199,7 +199,7 @@ impl Reader {
     /// Receipts that still have to be processed, oldest first.
     pub fn unprocessed(&self) -> Result<Vec<Receipt>, StoreError> {
         let mut found = Vec::new();
-        for id in receipts::unprocessed(self.engine()) {
+        for id in agenda::unprocessed(self.engine()) {
             found.extend(self.receipt(id?)?);
         }
         Ok(found)
@@ -207,7 +207,7 @@ impl Reader {
 
     /// The receipt that waits longest to be processed.
     pub fn oldest_unprocessed(&self) -> Result<Option<Receipt>, StoreError> {
-        let first = receipts::unprocessed(self.engine()).next().transpose()?;
+        let first = agenda::unprocessed(self.engine()).next().transpose()?;
         first.map_or(Ok(None), |id| self.receipt(id))
     }
 

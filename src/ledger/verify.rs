@@ -23,7 +23,7 @@ use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
 use crate::store::{
-    balances, evidence, orders, payouts, periods, polls, receipts, running, sealed, settlements,
+    agenda, balances, evidence, orders, payouts, periods, polls, receipts, running, sealed, settlements,
 };
 use crate::views::seal::{SealView, SealedBalance, ledger_id};
 use std::collections::{BTreeMap, VecDeque};
@@ -561,22 +561,37 @@ fn compare_payouts(engine: &dyn Engine, replay: &Replay) -> Result<(), Differenc
     Err(found(format!("{} entries are payouts, {recorded} payouts are recorded", replay.payouts)))
 }
 
-/// Every receipt can be read, with its body unless that was erased, and none was numbered beyond the counter.
+/// Every receipt can be read, with its body unless that was erased, none was numbered beyond the counter, and the agenda
+/// names exactly those that still have to be processed.
 fn walk_receipts(engine: &dyn Engine, meta: &Meta) -> Result<u64, Difference> {
+    if receipts::get(engine, ReceiptId(0))?.is_some() {
+        return Err(found("receipt 0: receipts are numbered from 1".to_owned()));
+    }
     let mut count = 0;
-    for receipt in receipts::newest_first(engine, None) {
+    let mut agenda = agenda::unprocessed(engine);
+    let mut listed = agenda.next().transpose()?;
+    for receipt in receipts::oldest_first(engine, ReceiptId(0)) {
         let receipt = receipt?;
-        if receipt.id > meta.receipts || receipt.id == ReceiptId(0) {
-            return Err(found(format!("receipt {}: it is beyond the counter", receipt.id)));
+        let id = receipt.id;
+        if id > meta.receipts {
+            return Err(found(format!("receipt {id}: it is beyond the counter")));
         }
-        let body = sealed::body(engine, receipt.id)?;
-        if body.is_some_and(|body| u32::try_from(body.bytes.0.len()) != Ok(receipt.body_bytes)) {
+        if receipt.progress.is_open() != (listed == Some(id)) {
             return Err(found(format!(
-                "receipt {}: its body has another length than was received",
-                receipt.id
+                "receipt {id}: the agenda does not say whether it is to be processed"
             )));
+        }
+        if listed == Some(id) {
+            listed = agenda.next().transpose()?;
+        }
+        let body = sealed::body(engine, id)?;
+        if body.is_some_and(|body| u32::try_from(body.bytes.0.len()) != Ok(receipt.body_bytes)) {
+            return Err(found(format!("receipt {id}: its body has another length than was received")));
         }
         count += 1;
     }
-    Ok(count)
+    match listed {
+        Some(id) => Err(found(format!("receipt {id}: it is on the agenda and not there"))),
+        None => Ok(count),
+    }
 }

@@ -13,7 +13,7 @@
 //! | `S` | ledger account, currency, seq | debits and credits after that entry | appended, never changed |
 //! | `D` | seq of the opening entry | order key | discrepancies |
 //! | `R` | receipt | receipt without its body | receive, attempts, outcome |
-//! | `A` | receipt | nothing: it still has to be processed | receive, outcome |
+//! | `a` | page of receipts | a bit for each that still has to be processed | receive, outcome |
 //! | `X` | receipt | nothing: it was given up | outcome, reprocess |
 //! | `e` | receipt | the provider's own id of its event | receive, where the provider names one |
 //! | `B` | receipt, chunk | body: can be erased | receive, erasure |
@@ -67,7 +67,9 @@ pub const BALANCE: u8 = b'L';
 pub const RUNNING: u8 = b'S';
 pub const DISCREPANCY: u8 = b'D';
 pub const RECEIPT: u8 = b'R';
-pub const AGENDA: u8 = b'A';
+pub const AGENDA: u8 = b'a';
+/// Up to data version 3, a receipt that still has to be processed.
+pub const AGENDA_BEFORE: u8 = b'A';
 pub const FAILED: u8 = b'X';
 pub const EVENT: u8 = b'e';
 pub const BODY: u8 = b'B';
@@ -120,8 +122,8 @@ pub fn receipt(id: ReceiptId) -> Vec<u8> {
     numbered(RECEIPT, id.0)
 }
 
-pub fn agenda(id: ReceiptId) -> Vec<u8> {
-    numbered(AGENDA, id.0)
+pub fn agenda(page: u64) -> Vec<u8> {
+    numbered(AGENDA, page)
 }
 
 pub fn failed(id: ReceiptId) -> Vec<u8> {
@@ -499,7 +501,8 @@ pub fn describe(key: &[u8]) -> String {
         Some(RUNNING) => format!("running balance {}", names(2)),
         Some(DISCREPANCY) => format!("discrepancy {}", number()),
         Some(RECEIPT) => format!("receipt {}", number()),
-        Some(AGENDA) => format!("agenda of receipt {}", number()),
+        Some(AGENDA) => format!("page {} of the agenda", number()),
+        Some(AGENDA_BEFORE) => format!("agenda of receipt {}", number()),
         Some(FAILED) => format!("failed receipt {}", number()),
         Some(EVENT) => format!("event of receipt {}", number()),
         Some(BODY) => format!("body of receipt {}", number()),

@@ -3,11 +3,12 @@
 //! A step may be cut off anywhere. What it writes follows from what is there, and the new version is noted in its
 //! last batch: the next start begins the step again and comes to the same.
 
+use super::agenda::Agenda;
 use super::engine::{Batch, Direction, Engine, prefix};
 use super::meta::{self, Meta, StoreError};
 use super::{entries, keys, running};
 use crate::domain::balance::Balances;
-use crate::domain::ids::Seq;
+use crate::domain::ids::{ReceiptId, Seq};
 use std::ops::Bound;
 
 /// Told now and then how far it is: entries done, and all.
@@ -16,10 +17,12 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 type Step = fn(&dyn Engine, &Meta, Progress<'_>) -> Result<(), StoreError>;
 
 /// The version a step starts from, and the step; it ends at the next version.
-const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed)];
+const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed), (3, paged)];
 
 /// About so many bytes that are sealed go into one batch.
 const BATCH_BYTES: usize = 512 * 1024;
+/// So many receipts are moved to pages of the agenda in one batch.
+const BATCH_RECEIPTS: usize = 4_096;
 /// So many entries go into one batch …
 const BATCH_ENTRIES: u64 = 1_000;
 /// … and after so many it says how far it is.
@@ -83,6 +86,26 @@ fn sealed(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<()
             }
             write(engine, &batch)?;
         }
+    }
+    progress(meta.seq.0, meta.seq.0);
+    Ok(())
+}
+
+/// 3 to 4: the agenda has pages instead of a key for each receipt.
+fn paged(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
+    loop {
+        let (low, high) = prefix(&[keys::AGENDA_BEFORE]);
+        let (mut agenda, mut batch) = (Agenda::default(), Batch::default());
+        for pair in engine.scan(low, high, Direction::Up).take(BATCH_RECEIPTS) {
+            let (key, _) = pair?;
+            agenda.set(engine, ReceiptId(keys::number(&key).unwrap_or_default()), true)?;
+            batch.delete(key);
+        }
+        if batch.is_empty() {
+            break;
+        }
+        agenda.write(&mut batch)?;
+        write(engine, &batch)?;
     }
     progress(meta.seq.0, meta.seq.0);
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Above it nobody may assume more than [`engine::Engine`] promises: a batch is atomic, and durable once `sync` came back.
 
+pub mod agenda;
 pub mod balances;
 pub mod codec;
 pub mod directory;

@@ -1,4 +1,4 @@
-//! Receipts, which of them still have to be processed, and which were given up.
+//! Receipts, and which of them were given up.
 
 use super::codec;
 use super::engine::{Batch, Direction, Read, prefix};
@@ -12,50 +12,30 @@ pub fn get(read: &dyn Read, id: ReceiptId) -> Result<Option<Receipt>, StoreError
     one(read, &keys::receipt(id))
 }
 
-/// Writes a receipt, and the two lists that follow from its progress where that changed.
+/// Writes a receipt, and lists it among those given up where that changed.
 pub fn put(batch: &mut Batch, receipt: &Receipt, before: Option<&Progress>) -> Result<(), StoreError> {
-    let (old, new) = (before.map(Listing::of), Listing::of(&receipt.progress));
-    if old != Some(new) {
-        match old {
-            Some(Listing::Unprocessed) => batch.delete(keys::agenda(receipt.id)),
-            Some(Listing::GivenUp) => batch.delete(keys::failed(receipt.id)),
-            Some(Listing::Neither) | None => {}
-        }
-        match new {
-            Listing::Unprocessed => store(batch, keys::agenda(receipt.id), &())?,
-            Listing::GivenUp => store(batch, keys::failed(receipt.id), &())?,
-            Listing::Neither => {}
-        }
+    let (old, new) = (before.is_some_and(is_given_up), is_given_up(&receipt.progress));
+    match (old, new) {
+        (true, false) => batch.delete(keys::failed(receipt.id)),
+        (false, true) => store(batch, keys::failed(receipt.id), &())?,
+        (true, true) | (false, false) => {}
     }
     store(batch, keys::receipt(receipt.id), receipt)
 }
 
-/// Takes a receipt away, and out of its list. Its body is not touched.
+/// Takes a receipt away, also from those given up. Its body is not touched.
 pub fn delete(batch: &mut Batch, receipt: &Receipt) {
-    match Listing::of(&receipt.progress) {
-        Listing::Unprocessed => batch.delete(keys::agenda(receipt.id)),
-        Listing::GivenUp => batch.delete(keys::failed(receipt.id)),
-        Listing::Neither => {}
+    if is_given_up(&receipt.progress) {
+        batch.delete(keys::failed(receipt.id));
     }
     batch.delete(keys::event(receipt.id));
     batch.delete(keys::receipt(receipt.id));
 }
 
-/// Which list a receipt stands in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Listing {
-    Unprocessed,
-    GivenUp,
-    Neither,
-}
-
-impl Listing {
-    fn of(progress: &Progress) -> Listing {
-        match progress {
-            Progress::Pending | Progress::Retrying { .. } => Listing::Unprocessed,
-            Progress::Failed { .. } => Listing::GivenUp,
-            Progress::Done(_) => Listing::Neither,
-        }
+fn is_given_up(progress: &Progress) -> bool {
+    match progress {
+        Progress::Failed { .. } => true,
+        Progress::Pending | Progress::Retrying { .. } | Progress::Done(_) => false,
     }
 }
 
@@ -93,18 +73,9 @@ pub fn oldest_first<'a>(
     })
 }
 
-/// Those that still have to be processed, oldest first.
-pub fn unprocessed<'a>(read: &'a dyn Read) -> impl Iterator<Item = Result<ReceiptId, StoreError>> + 'a {
-    listed(read, keys::AGENDA)
-}
-
 /// Those that were given up, oldest first.
 pub fn given_up<'a>(read: &'a dyn Read) -> impl Iterator<Item = Result<ReceiptId, StoreError>> + 'a {
-    listed(read, keys::FAILED)
-}
-
-fn listed<'a>(read: &'a dyn Read, kind: u8) -> impl Iterator<Item = Result<ReceiptId, StoreError>> + 'a {
-    let (low, high) = prefix(&[kind]);
+    let (low, high) = prefix(&[keys::FAILED]);
     read.scan(low, high, Direction::Up).map(|pair| {
         let (key, _) = pair?;
         Ok(ReceiptId(keys::number(&key).unwrap_or_default()))

@@ -1,15 +1,16 @@
 //! Data written by earlier versions, kept in `tests/fixtures/data-versions`: opened, brought forward and verified, also when that is
 //! cut off anywhere. `v2` was written by a daemon before there was sealing: five orders, their callbacks with a person's
-//! name in them (one of 70 kB), metadata, an operator's reason, a kept answer.
+//! name in them (one of 70 kB), metadata, an operator's reason, a kept answer. `v3` had a key for each receipt on the agenda:
+//! six callbacks, of which five wait to be tried again, and an order.
 
 use razao::daemon;
 use razao::domain::ids::{AccountId, OrderKey, ReceiptId, Reference};
 use razao::ledger::verify::verify;
-use razao::store::engine::{Batch, Direction, Engine, EngineError, Read, Scan};
+use razao::store::engine::{Batch, Direction, Engine, EngineError, Read, Scan, prefix};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, DATA_VERSION};
 use razao::store::sled::{Durability, Sled};
-use razao::store::{keys, migrate, sealed};
+use razao::store::{agenda, keys, migrate, sealed};
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ fn written_by(version: &str) -> TempDir {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-versions").join(version);
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("db")).unwrap();
-    for name in ["head", "db/db", "db/conf"] {
+    for name in ["head", "slots", "db/db", "db/conf"].into_iter().filter(|name| from.join(name).exists()) {
         fs::copy(from.join(name), dir.path().join(name)).unwrap();
     }
     dir
@@ -67,6 +68,25 @@ fn data_of_version_2_is_sealed_and_comes_to_the_same() {
     }
     let after = Sled::open(dir.path(), Durability::Full).unwrap();
     assert_eq!(in_plain(&after), 0, "no value is left in plain");
+}
+
+#[test]
+fn what_waited_in_data_of_version_3_still_waits() {
+    let dir = written_by("v3");
+    let before = Sled::open(dir.path(), Durability::Full).unwrap();
+    let (low, high) = prefix(&[keys::AGENDA_BEFORE]);
+    assert_eq!(before.scan(low.clone(), high.clone(), Direction::Up).count(), 5, "this check can fail");
+    drop(before);
+    for _ in 0..2 {
+        let (engine, books) = daemon::open(dir.path()).unwrap();
+        assert_eq!(books.meta.data_version, DATA_VERSION);
+        assert_eq!((books.queue.retrying, books.queue.failed), (5, 1));
+        let waiting: Vec<ReceiptId> = agenda::unprocessed(&*engine).map(Result::unwrap).collect();
+        assert_eq!(waiting, [1, 2, 3, 4, 5].map(ReceiptId));
+        assert_eq!(engine.scan(low.clone(), high.clone(), Direction::Up).count(), 0);
+        let verified = verify(&*engine, &mut |_, _| {}).unwrap();
+        assert_eq!((verified.entries, verified.receipts), (1, 6));
+    }
 }
 
 /// An engine that takes only so many batches.
