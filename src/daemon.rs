@@ -28,6 +28,7 @@ use crate::http::server::{self, Serves};
 use crate::http::tail::Tails;
 use crate::http::tickets::Tickets;
 use crate::http::tls::{self, Shown};
+use crate::http::trail::RequestIds;
 use crate::ingest::accounts::Accounts;
 use crate::ingest::activity::Activity;
 use crate::ingest::caller::{Caller, KeepSessions};
@@ -207,6 +208,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
         accounts,
         activity,
         counts: Counts::default(),
+        request_ids: RequestIds::new().map_err(anyhow::Error::msg)?,
         started_at,
         clock,
         handle: handle.clone(),

@@ -7,6 +7,7 @@ use super::limits::DoorLimits;
 use super::problem::Problem;
 use super::tail::Tails;
 use super::tickets::Tickets;
+use super::trail::RequestIds;
 use crate::auth::Keys;
 use crate::backup::rota::Rota;
 use crate::clock::Clock;
@@ -58,6 +59,7 @@ pub struct App {
     pub activity: Arc<Activity>,
     /// What the door counts.
     pub counts: Counts,
+    pub request_ids: RequestIds,
     pub started_at: Time,
     pub clock: Arc<dyn Clock>,
     pub handle: Handle,

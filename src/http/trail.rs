@@ -10,13 +10,21 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tracing::Instrument;
 
 const HEADER: &str = "x-request-id";
-const ID_BYTES: usize = 12;
+/// What tells ids of one start of the daemon from those of another.
+const START_BYTES: usize = 7;
 /// What a proxy names a request is taken if it is no longer.
 const ID_CHARS_MAX: usize = 100;
+
+/// Makes ids for requests: the same beginning for one start of the daemon, then a number.
+pub struct RequestIds {
+    start: String,
+    made: AtomicU64,
+}
 
 /// Names the request, and counts how it was answered.
 pub async fn follow(
@@ -26,10 +34,15 @@ pub async fn follow(
     let Some(app) = request.app_data::<Data<App>>().cloned() else {
         return Err(Problem::unavailable("the daemon is not ready", 1).into());
     };
-    let id = told(&request, &app).map_or_else(made, Ok)?;
-    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let method = method(request.method());
-    let span = tracing::info_span!("request", request_id = id, method, route, status = tracing::field::Empty);
+    let id = told(&request, &app).unwrap_or_else(|| app.request_ids.next());
+    // The fields are only made where somebody listens: finding the route costs a match of the path.
+    let span = tracing::info_span!(
+        "request",
+        request_id = id,
+        method = method(request.method()),
+        route = request.match_pattern().as_deref().unwrap_or("none"),
+        status = tracing::field::Empty
+    );
     let began = Instant::now();
     let mut answer = next.call(request).instrument(span.clone()).await?;
     let status = answer.status().as_u16();
@@ -55,10 +68,16 @@ fn told(request: &ServiceRequest, app: &App) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-fn made() -> Result<String, Problem> {
-    let bytes: [u8; ID_BYTES] =
-        random_bytes().map_err(|_| Problem::unavailable("the system has no randomness", 1))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+impl RequestIds {
+    pub fn new() -> Result<RequestIds, String> {
+        let start: [u8; START_BYTES] = random_bytes().map_err(|error| error.to_string())?;
+        let start = start.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(RequestIds { start, made: AtomicU64::new(0) })
+    }
+
+    fn next(&self) -> String {
+        format!("{}{:010x}", self.start, self.made.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Only the usual ones: others are any text that a client chose.

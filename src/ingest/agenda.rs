@@ -56,6 +56,9 @@ pub enum Done {
     ByHand { account: AccountId, treated: Treated },
 }
 
+const NOT_LOOKED: (Time, Time) = (Time(0), Time(0));
+const NEVER: Time = Time(i64::MAX);
+
 pub struct Agenda {
     resolver: Resolver,
     poller: Poller,
@@ -63,11 +66,14 @@ pub struct Agenda {
     growth: Growth,
     /// Calls of one account at the same time.
     per_account: usize,
+    /// When polls were looked for, and until when none becomes due unless work ends meanwhile: each callback would cost a
+    /// look otherwise.
+    no_polls: (Time, Time),
 }
 
 impl Agenda {
     pub fn new(resolver: Resolver, poller: Poller, growth: Growth, per_account: usize) -> Agenda {
-        Agenda { resolver, poller, health: BTreeMap::new(), growth, per_account }
+        Agenda { resolver, poller, health: BTreeMap::new(), growth, per_account, no_polls: NOT_LOOKED }
     }
 
     /// A receipt is to be processed at `due`.
@@ -78,9 +84,12 @@ impl Agenda {
     /// Everything that is to be done now.
     pub fn next(&mut self, now: Time, due_times: &dyn DueTimes) -> Result<Vec<Work>, StoreError> {
         let mut taken = Vec::new();
-        let Agenda { resolver, poller, per_account, .. } = self;
+        let Agenda { resolver, poller, per_account, no_polls: (looked, until), .. } = self;
         while let Some((account, id)) = resolver.next(now, |account| poller.under_way(account)) {
             taken.push(Work::Receipt(account, id));
+        }
+        if (*looked..*until).contains(&now) {
+            return Ok(taken);
         }
         let room = |account: &AccountId| per_account.saturating_sub(resolver.under_way(account));
         let due = poller.next(now, due_times, room)?;
@@ -92,15 +101,23 @@ impl Agenda {
     }
 
     /// When to look again at the latest.
-    pub fn look_again(&self, now: Time, due_times: &dyn DueTimes) -> Result<Option<Time>, StoreError> {
-        let room = |account: &AccountId| self.per_account.saturating_sub(self.resolver.under_way(account));
-        let polls = self.poller.look_again(now, due_times, room)?;
+    pub fn look_again(&mut self, now: Time, due_times: &dyn DueTimes) -> Result<Option<Time>, StoreError> {
+        let (looked, until) = self.no_polls;
+        // A clock that was put back looks again, too.
+        if !(looked..until).contains(&now) {
+            let room =
+                |account: &AccountId| self.per_account.saturating_sub(self.resolver.under_way(account));
+            let polls = self.poller.look_again(now, due_times, room)?;
+            self.no_polls = (now, polls.unwrap_or(NEVER));
+        }
         let receipts = self.resolver.due(|account| self.poller.under_way(account));
+        let polls = Some(self.no_polls.1).filter(|until| *until != NEVER);
         Ok(receipts.into_iter().chain(polls).min())
     }
 
     /// Takes note of an end, and of what the provider's treatment means for the account's other calls.
     pub fn done(&mut self, done: Done, now: Time, activity: &Activity) {
+        self.no_polls = NOT_LOOKED;
         let (account, treated) = match done {
             Done::Receipt { account, id, again, treated } => {
                 self.resolver.finished(&account);
@@ -127,6 +144,7 @@ impl Agenda {
 
     /// Credentials that were refused may be right now: everything that waits for that is tried at once.
     pub fn lift_refusals(&mut self, now: Time, activity: &Activity) {
+        self.no_polls = NOT_LOOKED;
         for (account, health) in self.health.iter_mut().filter(|(_, health)| health.refused.is_some()) {
             health.succeeded();
             self.resolver.lift(account, now);

@@ -191,7 +191,7 @@ impl Daemon {
     }
 
     /// When something is due next, as far as anybody knows.
-    pub fn due(&self) -> Option<Time> {
+    pub fn due(&mut self) -> Option<Time> {
         self.agenda.look_again(self.desk.clock.now(), &self.desk.reader).unwrap_or_default()
     }
 

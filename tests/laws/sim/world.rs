@@ -270,10 +270,10 @@ impl World {
     }
 
     /// When something happens next.
-    fn next_time(&self) -> Option<Time> {
+    fn next_time(&mut self) -> Option<Time> {
         let agenda = self.agenda.keys().next().map(|(at, _)| *at);
         let sides = self.sides.iter().filter_map(|side| side.world.due().map(|due| Time(due.0 - side.skew)));
-        let due = self.daemon.as_ref().and_then(Daemon::due);
+        let due = self.daemon.as_mut().and_then(Daemon::due);
         let due = due.map(|due| Time(due.0 - self.our_skew));
         agenda.into_iter().chain(sides).chain(due).chain(self.shops_due()).min()
     }
