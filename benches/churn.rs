@@ -14,7 +14,6 @@ use razao::ledger::command::Command;
 use razao::store::engine::{Batch, Direction, Engine, Read};
 use razao::store::sled::Durability;
 use razao::store::slots;
-use std::fs;
 use std::ops::Bound;
 use std::path::Path;
 
@@ -41,16 +40,8 @@ fn live_bytes(engine: &dyn Read) -> u64 {
     pairs.map(|(key, value)| (key.len() + value.len()) as u64).sum()
 }
 
-fn disk_bytes(dir: &Path) -> u64 {
-    let size = |entry: fs::DirEntry| {
-        let kind = entry.metadata().unwrap();
-        if kind.is_dir() { disk_bytes(&entry.path()) } else { kind.len() }
-    };
-    fs::read_dir(dir).unwrap().map(|entry| size(entry.unwrap())).sum()
-}
-
 fn row(what: &str, engine: &dyn Read, dir: &Path) {
-    let (live, disk) = (live_bytes(engine), disk_bytes(dir));
+    let (live, disk) = (live_bytes(engine), support::disk_bytes(dir));
     println!("{what:>12}  {live:>12}  {disk:>12}  {:>6}.{:02}", disk / live, disk * 100 / live % 100);
 }
 

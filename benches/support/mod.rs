@@ -16,6 +16,8 @@ use razao::store::entries::{self, StoredEntry};
 use razao::store::memory::Memory;
 use razao::store::meta::{self, Meta};
 use razao::store::sealed::Body;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 pub fn terms() -> AccountTerms {
@@ -89,4 +91,13 @@ pub fn an_entry() -> StoredEntry {
     let batch = batch(&engine, &mut books, std::iter::once(paid(1)));
     engine.apply(&batch).unwrap();
     entries::get(&engine, Seq(2)).unwrap().unwrap()
+}
+
+/// The bytes of all files in a directory and below it.
+pub fn disk_bytes(dir: &Path) -> u64 {
+    let size = |entry: fs::DirEntry| {
+        let kind = entry.metadata().unwrap();
+        if kind.is_dir() { disk_bytes(&entry.path()) } else { kind.len() }
+    };
+    fs::read_dir(dir).unwrap().map(|entry| size(entry.unwrap())).sum()
 }

@@ -17,18 +17,24 @@ use razao::store::{entries, keys, meta};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Entries of a random ledger; `RAZAO_AS_OF_ENTRIES=100000` takes more.
+/// Entries of a random ledger; `RAZAO_AS_OF_ENTRIES=100000` makes the first one longer.
 const ENTRIES: u64 = 2_000;
 /// Ids that begin with each other, so that a look beyond the end of one would find the next.
 const ACCOUNTS: [&str; 4] = ["loja", "loja-b", "loja0", "l"];
 const WORDS: [Word; 5] = [Word::Paid, Word::Completed, Word::Refunded, Word::Chargeback, Word::Expired];
 
-pub fn command(dice: &mut Dice) -> Command {
+/// An account has so many orders in a ledger of no great length.
+pub const ORDERS: usize = 150;
+/// Entries for each order of an account. An order's dates lie close together, so that its evidence is soon as much as is
+/// kept, and what comes then is too old to move it: a longer ledger needs more orders.
+const ENTRIES_PER_ORDER: u64 = 12;
+
+pub fn command(dice: &mut Dice, orders: usize) -> Command {
     if dice.happens(50) {
-        let nth = dice.below(200);
+        let nth = dice.below(orders + 50);
         return pay_out(&format!("TED-{nth}"), i64::try_from(nth).unwrap() + 1);
     }
-    let reference = format!("PED-{}", dice.below(150));
+    let reference = format!("PED-{}", dice.below(orders));
     let gross = i64::try_from(dice.between(1_000, 9_999)).unwrap();
     let refunded = dice.happens(300).then_some(gross / 3);
     let word = dice.happens(950).then(|| *dice.pick(&WORDS));
@@ -43,28 +49,36 @@ pub fn command(dice: &mut Dice) -> Command {
 /// A random ledger: several entries share a time of recording, and a group of commands a batch.
 pub fn fill(engine: &dyn Engine, books: &mut Books, seed: u64, entries: u64) {
     let mut dice = Dice(seed);
+    let orders = usize::try_from(entries / ENTRIES_PER_ORDER).unwrap().max(ORDERS);
     let mut now = Time(1_800_000_000_000_000);
     while books.meta.seq.0 < entries {
         now = Time(now.0 + i64::try_from(dice.below(3)).unwrap());
         let mut group = Group::new(engine, books, now);
         for _ in 0..=dice.below(20) {
-            drop(group.execute(command(&mut dice)).unwrap());
+            drop(group.execute(command(&mut dice, orders)).unwrap());
         }
         engine.apply(&group.finish().unwrap()).unwrap();
     }
     engine.sync().unwrap();
 }
 
+/// One replay walks along, and at every seq the reader is asked for all balances anew. Of times each different one is
+/// looked up, and the moments right before and after it.
 fn compare_with_a_replay(reader: &Reader, engine: &dyn Engine) {
     let mut replayed = Balances::default();
     let mut times = vec![];
+    assert_eq!(reader.balances_as_of(Seq(0)).unwrap(), replayed, "before anything");
     for item in entries::range(engine, Seq(1), reader.head()) {
         let (seq, stored) = item.unwrap();
         replayed.post(&stored.entry);
         assert_eq!(reader.balances_as_of(seq).unwrap(), replayed, "as of {seq}");
         times.push(stored.entry.recorded_at);
     }
-    for at in [Time(0), Time(i64::MAX)].into_iter().chain(times.iter().copied()) {
+    let mut moments: Vec<Time> = times.iter().flat_map(|at| [-1, 0, 1].map(|by| Time(at.0 + by))).collect();
+    moments.extend([Time(0), Time(i64::MAX)]);
+    moments.sort_unstable();
+    moments.dedup();
+    for at in moments {
         let last = times.partition_point(|time| *time <= at);
         assert_eq!(reader.last_recorded(|time| time <= at).unwrap().0, last as u64, "as of {at}");
     }
@@ -95,11 +109,11 @@ fn age(dir: &Path, keep: impl Fn(usize) -> bool) {
 
 #[test]
 fn every_moment_is_what_a_replay_says() {
-    let entries = std::env::var("RAZAO_AS_OF_ENTRIES").ok().and_then(|text| text.parse().ok());
-    for seed in [1, 2] {
+    let wanted = std::env::var("RAZAO_AS_OF_ENTRIES").ok().and_then(|text| text.parse().ok());
+    for (seed, entries) in [(1, wanted.unwrap_or(ENTRIES)), (2, ENTRIES)] {
         let dir = tempfile::tempdir().unwrap();
         let (engine, mut books) = daemon::open(dir.path()).unwrap();
-        fill(&*engine, &mut books, seed, entries.unwrap_or(ENTRIES) / 2);
+        fill(&*engine, &mut books, seed, entries);
         let ledger = Ledger::start(Arc::clone(&engine));
         assert!(ledger.reader.published().balances.0.len() > 15, "seed {seed}: too few ledger accounts");
         compare_with_a_replay(&ledger.reader, &*engine);

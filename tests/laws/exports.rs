@@ -35,7 +35,7 @@ const STEP: i64 = 7_200_000_000;
 
 /// A random command of [`as_of`], in currencies of all scales, with fees and references that hold anything.
 fn command(dice: &mut Dice, references: &[Reference]) -> Command {
-    let mut command = as_of::command(dice);
+    let mut command = as_of::command(dice, as_of::ORDERS);
     if let Command::Record(record) = &mut command {
         let code = match record.terms.account.as_str() {
             "loja0" => "KWD",
