@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 const RETRIES_MAX: u32 = 20;
 /// An outage lasts so many beats.
@@ -52,10 +53,12 @@ async fn sandbox(options: &SandboxOptions) -> anyhow::Result<()> {
     }
     drop(std::io::stdout().flush());
     let client = Client::new(Duration::from_secs(10))?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let serving = actix_web::rt::spawn(stage.serve(listener)?);
     tokio::select! {
         () = stage.drive(&client) => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
     }
     serving.abort();
     Ok(())

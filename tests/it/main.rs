@@ -42,6 +42,7 @@ mod listen;
 mod lists;
 mod lives;
 mod metrics;
+mod month;
 mod orders;
 mod payouts;
 mod periods;
