@@ -116,7 +116,7 @@ async fn refuse_other_than_utf8(
 
 /// h2 0.3 queues empty frames of a body without limit while somebody may still read it (RUSTSEC-2026-0258, mended in 0.4
 /// alone). Where a request has no body by its method, nobody may: what a client sends nevertheless is dropped as it comes.
-/// Other handlers read a body to its end before they wait for anything else.
+/// Handlers of bodies read them before anything else, and a POST without one is only for who has a token.
 async fn take_no_needless_body(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
