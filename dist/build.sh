@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # The release: binary, manual page, completions and, where cargo-deb is installed, the Debian package.
-# Meant to be reproducible: nothing of the machine, its paths or its clock goes in. Two builds were not compared yet.
+# Reproducible: nothing of the machine, its paths or its clock goes in, only the compiler and the C compiler do. Two builds of
+# one commit, at two paths with two target directories, gave the same binary and the same package.
 # Use: dist/build.sh [a target directory]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
 export CARGO_TARGET_DIR=${1:-$here/target}
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-# What is stamped with a time is stamped with the commit's.
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+# What is stamped with a time is stamped with the commit's; a source tree without git says its own.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 # No path of this machine ends up in the binary: Rust's by the first, those of the C parts of aws-lc by the second.
 remap="--remap-path-prefix=$here=/razao --remap-path-prefix=$cargo_home=/cargo"

@@ -64,7 +64,10 @@ async fn a_certificate_that_nobody_vouches_for_is_told_and_never_believed() {
     let careless =
         reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
     let health = careless.get(format!("{}/healthz", untrusted.base)).send().await.unwrap();
-    assert_eq!(health.status(), 200);
+    assert_eq!((health.status().as_u16(), health.version()), (200, reqwest::Version::HTTP_2));
+    // A body where none belongs is dropped as it comes.
+    let needless = careless.get(format!("{}/healthz", untrusted.base)).body("x".repeat(100_000));
+    assert_eq!(needless.send().await.unwrap().status(), 200);
 
     let bank = Bank::open();
     let mut setup = Setup::new(&bank);
