@@ -11,13 +11,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const TITLE: &str = "### A month, from callbacks to a closed month in hledger\n";
 const TOOLS: [&str; 5] = ["bash", "curl", "jq", "hledger", "faketime"];
 /// What a block takes on a busy machine; it waits for callbacks to come and to be resolved.
 const BLOCK_MAX: Duration = Duration::from_secs(120);
+/// How long a failed walk's programs may take to end.
+const END_MAX: Duration = Duration::from_secs(10);
 /// Stands in the README for whatever comes out there.
 const ANYTHING: &str = "…";
 const END: &str = "--- the end of a block ---";
@@ -112,17 +114,24 @@ impl Shell {
         )
     }
 
-    fn signal_all(&self, signal: &str) {
+    /// Whether anybody was there.
+    fn signal_all(&self, signal: &str) -> bool {
         let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+        Command::new("kill").args([signal, "--", &group]).output().is_ok_and(|output| output.status.success())
     }
 }
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // bash itself, and whoever is left of a walk that failed.
-        self.signal_all("-KILL");
+        let _ = self.child.kill();
         let _ = self.child.wait();
+        // Whoever is left of a walk that failed is asked first: libfaketime clears up when a program ends by itself.
+        self.signal_all("-TERM");
+        let deadline = Instant::now() + END_MAX;
+        while self.signal_all("-0") && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.signal_all("-KILL");
     }
 }
 
