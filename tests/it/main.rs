@@ -35,6 +35,7 @@ mod interop;
 mod keys;
 mod kill;
 mod kill_all;
+mod kill_close;
 mod ledger;
 mod libraries;
 mod limits;
