@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod connect;
 mod control;
+mod cut_short;
 mod deliveries;
 mod demo;
 mod discrepancies;
