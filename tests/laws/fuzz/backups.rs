@@ -148,6 +148,7 @@ fn restored(backup: &Backup) -> Target {
         [&[key.len() as u8][..], key, &value[1..value.len() - 4]].concat()
     };
     let seeds = records.iter().map(seed).collect();
+    assert!(restores(&manifest, &records), "what nobody changed restores");
     let feed = move |bytes: &[u8]| {
         let Some((key, value)) = one_record(bytes) else { return };
         let mut records = records.clone();
@@ -155,18 +156,24 @@ fn restored(backup: &Backup) -> Target {
             [] => drop(records.remove(key)),
             value => drop(records.insert(key.to_vec(), sealed(key, value))),
         }
-        let dir = tempfile::tempdir().unwrap();
-        let (from, data) = (dir.path().join("backup"), dir.path().join("data"));
-        fs::create_dir(&from).unwrap();
-        let manifest = write(&from, &manifest, &records);
-        let Ok(verified) = restore::restore(&from, &data, &mut |_, _, _| {}) else {
-            assert!(!data.exists(), "what is refused is not put in place");
-            return;
-        };
-        assert_eq!(verified.head.to_hex(), manifest.head_hash);
-        drop(razao::daemon::open(&data).unwrap());
+        restores(&manifest, &records);
     };
     Target { name: "backup-restored".to_owned(), feed: Box::new(feed), seeds, inputs: FEW }
+}
+
+/// Whether a backup of these records is taken; then it can be opened, and is what its manifest says.
+fn restores(manifest: &Manifest, records: &BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, data) = (dir.path().join("backup"), dir.path().join("data"));
+    fs::create_dir(&from).unwrap();
+    let manifest = write(&from, manifest, records);
+    let Ok(verified) = restore::restore(&from, &data, &mut |_, _, _| {}) else {
+        assert!(!data.exists(), "what is refused is not put in place");
+        return false;
+    };
+    assert_eq!(verified.head.to_hex(), manifest.head_hash);
+    drop(razao::daemon::open(&data).unwrap());
+    true
 }
 
 fn one_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
