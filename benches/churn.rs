@@ -1,6 +1,7 @@
 //! How disk use goes on when the same orders are updated again and again: bytes of live data, bytes on disk, and their
-//! ratio, as the updates go on; and what a copy of the live data into a fresh directory takes, which is what a backup
-//! brought back comes to. `RAZAO_CHURN_UPDATES` says how many updates; as a test it makes a few.
+//! ratio, as the updates go on; the same while callbacks come and are erased again, all but one in ten; and what a copy of
+//! the live data into a fresh directory takes, which is what a backup brought back comes to. `RAZAO_CHURN_UPDATES` and
+//! `RAZAO_CHURN_RECEIPTS` say how many; as a test it makes a few.
 
 // A bench: a panic is its report.
 #![allow(clippy::unwrap_used)]
@@ -8,9 +9,11 @@
 mod support;
 
 use razao::clock::secret;
-use razao::domain::ids::Reference;
+use razao::domain::ids::{ReceiptId, Reference};
 use razao::domain::time::Time;
-use razao::ledger::command::Command;
+use razao::ledger::books::Books;
+use razao::ledger::command::{Command, Verdict};
+use razao::ledger::erasure::{ERASED_PER_COMMAND, Erasure};
 use razao::store::engine::{Batch, Direction, Engine, Read};
 use razao::store::sled::Durability;
 use razao::store::slots;
@@ -19,7 +22,10 @@ use std::path::Path;
 
 const ORDERS: u64 = 1_000;
 const UPDATES: u64 = 400_000;
-const GROUP: u64 = 64;
+const RECEIPTS: u64 = 200_000;
+/// Of so many callbacks one stays.
+const KEPT_ONE_IN: u64 = 10;
+const GROUP: usize = 64;
 const COPIED_BYTES: usize = 512 * 1024;
 
 /// An answer about one of the orders: the same word, asked at another time. It moves the order, its next poll and what is
@@ -45,24 +51,48 @@ fn row(what: &str, engine: &dyn Read, dir: &Path) {
     println!("{what:>12}  {live:>12}  {disk:>12}  {:>6}.{:02}", disk / live, disk * 100 / live % 100);
 }
 
-fn main() {
+fn wanted(name: &str, measured: u64, few: u64) -> u64 {
     let measures = std::env::args().any(|argument| argument == "--bench");
-    let wanted = std::env::var("RAZAO_CHURN_UPDATES").ok().and_then(|text| text.parse().ok());
-    let updates: u64 = wanted.unwrap_or(if measures { UPDATES } else { 2_000 });
+    let wanted = std::env::var(name).ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or(if measures { measured } else { few })
+}
+
+fn main() {
+    println!("{:>12}  {:>12}  {:>12}  {:>9}", "updates", "live bytes", "on disk", "factor");
+    grown(|engine, books, dir| {
+        let updates = wanted("RAZAO_CHURN_UPDATES", UPDATES, 2_000);
+        in_groups(engine, books, dir, &(0..updates).collect::<Vec<_>>(), answer);
+    });
+    println!("{:>12}  {:>12}  {:>12}  {:>9}", "callbacks", "live bytes", "on disk", "factor");
+    grown(|engine, books, dir| {
+        let receipts = wanted("RAZAO_CHURN_RECEIPTS", RECEIPTS, 2_000);
+        in_groups(engine, books, dir, &(0..receipts).collect::<Vec<_>>(), heard);
+        let erased = (1..=receipts).filter(|id| !id.is_multiple_of(KEPT_ONE_IN)).map(ReceiptId);
+        let erased: Vec<ReceiptId> = erased.collect();
+        let slices: Vec<&[ReceiptId]> = erased.chunks(ERASED_PER_COMMAND).collect();
+        println!("{:>12}", "bodies erased");
+        in_groups(engine, books, dir, &slices, |ids| {
+            Command::Erase(Box::new(Erasure { bodies: ids.to_vec(), ..Erasure::default() }))
+        });
+        println!("{:>12}", "callbacks erased");
+        in_groups(engine, books, dir, &slices, |ids| {
+            Command::Erase(Box::new(Erasure { receipts: ids.to_vec(), ..Erasure::default() }))
+        });
+    });
+}
+
+/// A callback that speaks of no order, so that nothing refers to it.
+fn heard(number: u64) -> Command {
+    let Command::Receive(received) = support::received(number) else { unreachable!() };
+    Command::Receive(razao::ledger::command::Received { verdict: Verdict::Ignore, ..received })
+}
+
+/// A directory that something happened in, its copy, and itself after it was opened again.
+fn grown(happens: impl Fn(&dyn Engine, &mut Books, &Path)) {
     let dir = tempfile::tempdir().unwrap();
     let engine = slots::open(dir.path(), Durability::NoSync, secret).unwrap();
     let mut books = support::bear(&engine);
-    println!("{:>12}  {:>12}  {:>12}  {:>9}", "updates", "live bytes", "on disk", "factor");
-    let groups = updates.div_ceil(GROUP);
-    for group in 0..groups {
-        let first = group * GROUP;
-        let batch = support::batch(&engine, &mut books, (first..first + GROUP).map(answer));
-        engine.apply(&batch).unwrap();
-        engine.sync().unwrap();
-        if (group + 1).is_multiple_of((groups / 8).max(1)) {
-            row(&(first + GROUP).to_string(), &engine, dir.path());
-        }
-    }
+    happens(&engine, &mut books, dir.path());
     let fresh = tempfile::tempdir().unwrap();
     let copied = slots::open(fresh.path(), Durability::Full, secret).unwrap();
     copy(&engine, &copied);
@@ -70,6 +100,27 @@ fn main() {
     drop(engine);
     let engine = slots::open(dir.path(), Durability::Full, secret).unwrap();
     row("opened anew", &engine, dir.path());
+}
+
+/// Carries out a command of each item, and measures on the way.
+fn in_groups<T: Copy>(
+    engine: &dyn Engine,
+    books: &mut Books,
+    dir: &Path,
+    items: &[T],
+    command: impl Fn(T) -> Command,
+) {
+    let groups = items.len().div_ceil(GROUP);
+    let mut done = 0;
+    for (group, items) in items.chunks(GROUP).enumerate() {
+        let batch = support::batch(engine, books, items.iter().map(|item| command(*item)));
+        engine.apply(&batch).unwrap();
+        engine.sync().unwrap();
+        done += items.len();
+        if (group + 1).is_multiple_of((groups / 8).max(1)) {
+            row(&done.to_string(), engine, dir);
+        }
+    }
 }
 
 fn copy(from: &dyn Read, to: &dyn Engine) {

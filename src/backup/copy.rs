@@ -96,12 +96,36 @@ impl Shelf {
         now: &dyn Fn() -> Time,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Told, BackupError> {
+        let taken = self.taken(feed, now, tell);
+        if taken.is_err() {
+            self.clear();
+        }
+        taken
+    }
+
+    fn taken(
+        &mut self,
+        feed: &mut dyn Feed,
+        now: &dyn Fn() -> Time,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Told, BackupError> {
         let mut taking = Taking::new(self)?;
         while let Some(item) = feed.next()? {
             taking.item(item, now, tell)?;
         }
         let told = taking.told;
         if told.seq.is_some() { Ok(told) } else { Err(BackupError::Gone) }
+    }
+
+    /// What a failed attempt wrote is part of nothing, and takes the room that the next one wants. The manifest is the
+    /// one on the disk: it may have come there before the failure.
+    fn clear(&mut self) {
+        if let Ok(manifest) = Manifest::read(&self.dir) {
+            self.manifest = manifest;
+            if let Err(why) = self.sweep() {
+                tracing::warn!(%why, "what the failed backup wrote stays until the next one");
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -116,7 +116,11 @@ impl Manifest {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|note| note.bytes).sum()
+        self.files.iter().fold(0, |all, note| all.saturating_add(note.bytes))
+    }
+
+    pub fn records(&self) -> u64 {
+        self.files.iter().fold(0, |all, note| all.saturating_add(note.records))
     }
 
     pub fn lists(&self, name: &str) -> bool {

@@ -21,6 +21,9 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// A follower may put a new manifest in place while its files are opened; it does so about three times a second.
 const LOOKS_MAX: usize = 20;
 const READ_BYTES: usize = 256 * 1024;
+/// What the directories that restores and checks work in are called, before the number of their process.
+const RESTORING: &str = ".restoring-";
+const VERIFYING: &str = "razao-verify-";
 
 /// What is being done, how much of it is done, and how much there is.
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, u64, u64);
@@ -56,7 +59,7 @@ impl Whole {
 
     /// Writes everything into an empty store, and answers the head it then has.
     fn fill(self, engine: &dyn Engine, progress: Progress<'_>) -> Result<Meta, BackupError> {
-        let all = self.manifest.files.iter().map(|note| note.records).sum();
+        let all = self.manifest.records();
         let segments = self.files.into_iter().map(|(file, note)| {
             let path = self.dir.join(&note.name);
             Segment::of(file, path, &note)
@@ -122,10 +125,9 @@ pub fn restore(from: &Path, data: &Path, progress: Progress<'_>) -> Result<Verif
         return Err(BackupError::NotEmpty(data.to_owned()));
     }
     let whole = Whole::open(from, progress)?;
-    let aside = beside(data);
-    let scratch = Scratch::make(aside.clone())?;
-    let verified = build(whole, &aside, Durability::Full, progress)?;
-    put_in_place(&aside, data).map_err(unusable(data))?;
+    let scratch = Scratch::make(folder(data), &aside_of(data), progress)?;
+    let verified = build(whole, &scratch.dir, Durability::Full, progress)?;
+    put_in_place(&scratch.dir, data).map_err(unusable(data))?;
     scratch.keep();
     Ok(verified)
 }
@@ -133,9 +135,8 @@ pub fn restore(from: &Path, data: &Path, progress: Progress<'_>) -> Result<Verif
 /// Replays what a backup holds as a restore would, in a directory that goes away again.
 pub fn verify(from: &Path, progress: Progress<'_>) -> Result<Verified, BackupError> {
     let whole = Whole::open(from, progress)?;
-    let dir = std::env::temp_dir().join(format!("razao-verify-{}", std::process::id()));
-    let _scratch = Scratch::make(dir.clone())?;
-    build(whole, &dir, Durability::NoSync, progress)
+    let scratch = Scratch::make(&std::env::temp_dir(), VERIFYING, progress)?;
+    build(whole, &scratch.dir, Durability::NoSync, progress)
 }
 
 fn build(
@@ -162,10 +163,13 @@ fn is_free(dir: &Path) -> io::Result<bool> {
     }
 }
 
-fn beside(data: &Path) -> PathBuf {
-    let mut name = data.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".restoring-{}", std::process::id()));
-    data.with_file_name(name)
+/// Where a directory lies.
+fn folder(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn aside_of(data: &Path) -> String {
+    format!("{}{RESTORING}", data.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn put_in_place(aside: &Path, data: &Path) -> io::Result<()> {
@@ -174,28 +178,64 @@ fn put_in_place(aside: &Path, data: &Path) -> io::Result<()> {
     directory::sync_parent(data)
 }
 
-/// A directory that goes away again, unless it is kept.
-struct Scratch(Option<PathBuf>);
+/// A directory that goes away again, unless it is kept. It is locked meanwhile, as a whole: so what a killed process left
+/// behind is told from what another one is working in, wherever that one runs.
+struct Scratch {
+    dir: PathBuf,
+    kept: bool,
+    /// None where the file system cannot lock directories: then nobody can take them for abandoned either.
+    _lock: Option<File>,
+}
 
 impl Scratch {
-    fn make(dir: PathBuf) -> Result<Scratch, BackupError> {
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(&dir)(error)),
-            _ => {}
+    /// Named by a stem and this process; what others of this stem left behind goes.
+    fn make(folder: &Path, stem: &str, progress: Progress<'_>) -> Result<Scratch, BackupError> {
+        let dir = folder.join(format!("{stem}{}", std::process::id()));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable(folder))?;
+        let cleared = clear_leftovers(folder, stem).map_err(unusable(folder))?;
+        if cleared > 0 {
+            progress("removed leftovers of killed attempts", cleared, cleared);
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(unusable(&dir))?;
-        Ok(Scratch(Some(dir)))
+        DirBuilder::new().mode(0o700).create(&dir).map_err(unusable(&dir))?;
+        Ok(Scratch { _lock: locked(&dir), dir, kept: false })
     }
 
     fn keep(mut self) {
-        self.0 = None;
+        self.kept = true;
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Some(dir) = &self.0 {
-            drop(fs::remove_dir_all(dir));
+        if !self.kept {
+            drop(fs::remove_dir_all(&self.dir));
         }
     }
+}
+
+/// The lock of a directory, if nobody has it.
+fn locked(dir: &Path) -> Option<File> {
+    let dir = File::open(dir).ok()?;
+    dir.try_lock().ok()?;
+    Some(dir)
+}
+
+/// How many there were. One that cannot be removed stays: it is somebody else's.
+fn clear_leftovers(folder: &Path, stem: &str) -> io::Result<u64> {
+    let mut cleared = 0;
+    for found in fs::read_dir(folder)? {
+        let found = found?;
+        let name = found.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(stem));
+        let ours = number.is_some_and(|text| text.parse::<u32>().is_ok());
+        if !ours || !found.file_type()?.is_dir() {
+            continue;
+        }
+        if let Some(_lock) = locked(&found.path())
+            && fs::remove_dir_all(found.path()).is_ok()
+        {
+            cleared += 1;
+        }
+    }
+    Ok(cleared)
 }

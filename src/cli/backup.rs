@@ -3,7 +3,7 @@
 use super::args::{BackupOptions, RestoreOptions};
 use super::progress::Progress;
 use super::remote::Remote;
-use super::{End, say, usage, verify};
+use super::{End, note, say, usage, verify};
 use crate::backup::BackupError;
 use crate::backup::copy::{Shelf, Told};
 use crate::backup::feed::{Feed, Live, Received};
@@ -49,7 +49,7 @@ pub fn restore(options: &RestoreOptions) -> End {
 }
 
 fn failed(error: &anyhow::Error) -> End {
-    eprintln!("razao: {error:#}");
+    note(format_args!("razao: {error:#}"));
     End::Failed
 }
 
@@ -118,7 +118,7 @@ fn follow(config: &Config, to: &Path) -> anyhow::Result<()> {
             Some(stream) => Remote::over(stream, &request),
             None => {
                 if !std::mem::replace(&mut waiting, true) {
-                    eprintln!("waiting for the daemon that uses {}", config.data.dir.display());
+                    note(format_args!("waiting for the daemon that uses {}", config.data.dir.display()));
                 }
                 std::thread::sleep(LOOK_EVERY);
                 continue;
@@ -131,14 +131,14 @@ fn follow(config: &Config, to: &Path) -> anyhow::Result<()> {
         let ended = shelf.take(&mut feed, &|| SystemClock.now(), &mut |told: Told| {
             if let (Some(seq), false) = (told.seq, begun) {
                 begun = true;
-                eprintln!("following from seq {seq}");
+                note(format_args!("following from seq {seq}"));
             }
         });
         match ended {
             Ok(_) | Err(BackupError::Gone | BackupError::Stopping | BackupError::Told(_)) => {
                 waiting = false;
                 if let Err(error) = ended {
-                    eprintln!("{error}; going on once it is there again");
+                    note(format_args!("{error}; going on once it is there again"));
                 }
                 std::thread::sleep(LOOK_EVERY);
             }

@@ -1,6 +1,6 @@
 //! Every problem of the configuration with its key.
 
-use super::{End, say};
+use super::{End, note, say};
 use crate::auth::Keys;
 use crate::config;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub fn run(path: &Path) -> End {
         Err(problems) => return report(&problems.to_string()),
     };
     for warning in &config.warnings {
-        eprintln!("razao: warning: {warning}");
+        note(format_args!("razao: warning: {warning}"));
     }
     if !config.auth.keys.is_empty()
         && let Err(problems) = Keys::configured(&config.auth.keys)
@@ -24,7 +24,7 @@ pub fn run(path: &Path) -> End {
 
 /// A line a problem, then how many.
 fn report(problems: &str) -> End {
-    eprintln!("{problems}");
+    note(problems);
     let count = problems.lines().count();
     End::Usage(format!("the configuration has {count} problem(s), listed above; nothing was started"))
 }

@@ -4,7 +4,7 @@
 
 use super::args::DemoOptions;
 use super::stage::{self, Cast};
-use super::{End, say, usage};
+use super::{End, note, say, usage};
 use crate::auth::{Grant, Keys, mint};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
@@ -80,7 +80,7 @@ async fn demo(options: &DemoOptions) -> anyhow::Result<bool> {
         showing.abort();
         let agreed = stage::compare(&stage, &cast, &client, &api, &token).await?;
         if !quiet {
-            eprintln!("razao: the demo did not come to rest in time");
+            note("razao: the demo did not come to rest in time");
         }
         say(format_args!("data directory: {}", dir.join("data").display()));
         quiet && agreed

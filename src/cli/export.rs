@@ -2,7 +2,7 @@
 
 use super::args::ExportOptions;
 use super::remote::Remote;
-use super::{End, usage};
+use super::{End, note, usage};
 use crate::config::{self, Config};
 use crate::daemon;
 use crate::export::asked::Asked;
@@ -20,7 +20,7 @@ pub fn run(path: &Path, options: ExportOptions) -> End {
         // Who read has what they wanted (`| head`).
         Err(error) if is_broken_pipe(&error) => End::Success,
         Err(error) if error.downcast_ref::<OpenError>().is_some_and(OpenError::is_damage) => {
-            eprintln!("razao: {error:#}");
+            note(format_args!("razao: {error:#}"));
             End::Failed
         }
         Err(error) => usage(error),

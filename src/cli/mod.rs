@@ -63,7 +63,7 @@ pub fn run() -> ExitCode {
         End::Success => ExitCode::SUCCESS,
         End::Failed => ExitCode::from(1),
         End::Usage(what) => {
-            eprintln!("razao: {what}");
+            note(format_args!("razao: {what}"));
             ExitCode::from(2)
         }
     }
@@ -72,6 +72,11 @@ pub fn run() -> ExitCode {
 /// Prints a line for whoever still reads. A reader that went away (`| head`) is no reason to end, let alone to panic.
 fn say(line: impl Display) {
     drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// The same, on stderr.
+fn note(line: impl Display) {
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// An error as one line.

@@ -1,5 +1,6 @@
 //! How far a command is: a line that is written over on a terminal; on a pipe only the end of each stage.
 
+use super::note;
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -39,16 +40,16 @@ impl Progress {
         let early = self.shown.get().is_some_and(|at| at.elapsed() < EVERY);
         if self.terminal && !early {
             self.shown.set(Some(Instant::now()));
-            eprint!("\r\x1b[K{}", text());
-            drop(std::io::stderr().flush());
+            let mut stderr = std::io::stderr();
+            drop(write!(stderr, "\r\x1b[K{}", text()).and_then(|()| stderr.flush()));
         }
     }
 
     pub fn end(&self, text: &str) {
         if self.terminal {
-            eprintln!("\r\x1b[K{text}");
+            note(format_args!("\r\x1b[K{text}"));
         } else {
-            eprintln!("{text}");
+            note(text);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs the daemon until SIGTERM or Ctrl-C.
 
-use super::{End, say, usage};
+use super::{End, note, say, usage};
 use crate::config::{self, Config};
 use crate::store::directory::OpenError;
 use crate::{daemon, telemetry};
@@ -20,7 +20,7 @@ pub fn run(path: &Path) -> End {
     match actix_web::rt::System::new().block_on(serve(path, config)) {
         Ok(()) => End::Success,
         Err(error) if error.downcast_ref::<OpenError>().is_some_and(OpenError::is_damage) => {
-            eprintln!("razao: {error:#}");
+            note(format_args!("razao: {error:#}"));
             End::Failed
         }
         Err(error) => usage(error),

@@ -1,7 +1,7 @@
 //! What demo and sandbox share: one account per simulated provider, its registration by HTTP, and the comparison of what
 //! the ledger says with what the sandbox knows.
 
-use super::say;
+use super::{note, say};
 use crate::net::client::Client;
 use crate::sandbox::life::{Life, Truth};
 use crate::sandbox::persona::reais;
@@ -143,10 +143,10 @@ pub async fn compare(
             ));
             if found != expected {
                 differing += 1;
-                eprintln!(
+                note(format_args!(
                     "razao: {}/{} differs: the ledger has {found:?}, the provider {expected:?}",
                     player.account, ordered.reference
-                );
+                ));
             }
         }
         differing += compare_balances(client, api, token, player, &own).await?;
@@ -188,9 +188,9 @@ async fn compare_balances(
         let shown = found.get(&ledger_account).cloned().unwrap_or_else(|| "0.00".to_owned());
         if shown != expected {
             differing += 1;
-            eprintln!(
+            note(format_args!(
                 "razao: {ledger_account} differs: the ledger has {shown}, the provider's payments come to {expected}"
-            );
+            ));
         }
     }
     Ok(differing)

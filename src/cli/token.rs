@@ -1,7 +1,7 @@
 //! A signed token. Needs the configuration and the key alone; never opens the database.
 
 use super::args::TokenOptions;
-use super::{End, say, usage};
+use super::{End, note, say, usage};
 use crate::auth::Keys;
 use crate::auth::{Grant, mint};
 use crate::clock::{Clock, SystemClock};
@@ -23,7 +23,7 @@ fn token(path: &Path, options: &TokenOptions) -> anyhow::Result<String> {
     let config = config::load(path)?;
     let keys = Keys::load(&config.auth, &config.data.dir)?;
     if let Some(path) = keys.made {
-        eprintln!("razao: no [[auth.keys]] configured: made a signing key, {}", path.display());
+        note(format_args!("razao: no [[auth.keys]] configured: made a signing key, {}", path.display()));
     }
     let accounts: Vec<AccountId> =
         options.accounts.iter().map(|id| AccountId::parse(id)).collect::<Result<_, _>>()?;

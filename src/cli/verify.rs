@@ -5,7 +5,7 @@ use super::args::VerifyOptions;
 use super::kept::{self, Unkept};
 use super::progress::Progress;
 use super::remote::Remote;
-use super::{End, say, usage};
+use super::{End, note, say, usage};
 use crate::backup::restore;
 use crate::config;
 use crate::daemon;
@@ -104,7 +104,7 @@ pub fn of_backup(dir: &Path) -> End {
 }
 
 fn failed(what: &str) -> End {
-    eprintln!("razao: verify failed: {what}");
+    note(format_args!("razao: verify failed: {what}"));
     End::Failed
 }
 

@@ -76,8 +76,11 @@ async fn in_background(daemon: &Daemon, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
 }
 
+/// `RAZAO_BACKUP_ROUNDS` sets the number of backups that continue the first one.
 #[tokio::test]
 async fn under_load_it_is_the_ledger_of_one_commit() {
+    let rounds: u64 = std::env::var("RAZAO_BACKUP_ROUNDS")
+        .map_or(2, |text| text.parse().expect("RAZAO_BACKUP_ROUNDS is a number"));
     let bank = Bank::open();
     let daemon = Daemon::start(&bank);
     let client = daemon.client();
@@ -88,16 +91,26 @@ async fn under_load_it_is_the_ledger_of_one_commit() {
         (head["seq"].as_u64().unwrap() > 200).then_some(())
     })
     .await;
-    // A whole one, and two that continue it, all under load.
-    for _ in 0..3 {
-        let before = client.get("/v1/ledger/head").await.ok()["seq"].as_u64().unwrap();
+    // A whole one, and others that continue it, all under load.
+    let (mut last, mut new) = (0, Vec::new());
+    for round in 0..=rounds {
+        let before = until("news since the one before", async || {
+            let head = client.get("/v1/ledger/head").await.ok()["seq"].as_u64().unwrap();
+            (head > last).then_some(head)
+        })
+        .await;
         let output = in_background(&daemon, &["backup", "--to", text(&to)]).await;
         assert_eq!(output.status.code(), Some(0), "{}", both(&output));
         assert!(seq(&to) >= before, "what was there before it began is in it");
+        last = seq(&to);
+        new.push(new_bytes(&output));
+        let entry = client.get(&format!("/v1/ledger/{last}")).await.ok();
+        assert_eq!(entry["hash"], manifest(&to).unwrap()["head_hash"], "round {round}");
         let verified = in_background(&daemon, &["verify", "--backup", text(&to)]).await;
         assert_eq!(verified.status.code(), Some(0), "{}", both(&verified));
     }
     load.iter().for_each(JoinHandle::abort);
+    println!("{last} entries; bytes written, the whole one first: {new:?}");
     let kept = manifest(&to).unwrap();
     let entry = client.get(&format!("/v1/ledger/{}", kept["seq_to"])).await.ok();
     assert_eq!(entry["hash"], kept["head_hash"], "the ledger of that moment");

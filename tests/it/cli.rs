@@ -246,3 +246,29 @@ fn a_closed_pipe_ends_nothing() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// What is said beside the answer goes to nobody: the answer and the exit code are the same.
+#[tokio::test]
+async fn a_closed_stderr_changes_no_exit_code() {
+    let bank = Bank::open();
+    let daemon = Daemon::start(&bank);
+    some_life(&bank, &daemon).await;
+    let place = daemon.place();
+    let (backup, data) = (place.file("backup"), place.file("restored"));
+    let (backup, data) = (backup.to_str().unwrap(), data.to_str().unwrap());
+    let commands: [(&[&str], i32); 6] = [
+        (&["backup", "--to", backup], 0),
+        (&["restore", "--from", backup, "--data", data], 0),
+        (&["verify", "--data", data], 0),
+        (&["restore", "--from", backup, "--data", data], 2),
+        (&["export", "--format", "nonsense"], 2),
+        (&["verify", "--data", "/nowhere"], 2),
+    ];
+    for (arguments, code) in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = place.command(arguments);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}

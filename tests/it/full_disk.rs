@@ -3,54 +3,12 @@
 //! mount one.
 
 use crate::support::client::order_path;
-use crate::support::{ANY, Bank, Client, Daemon, Place, SELLER_TOKEN, Setup, run, skipped, until};
+use crate::support::mount::{Mount, fill};
+use crate::support::{ANY, Bank, Client, Daemon, Place, SELLER_TOKEN, Setup, run, until};
 use serde_json::json;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A file system of 64 MB in memory, mounted for one test.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn at(dir: &Path) -> Option<Mount> {
-        fs::create_dir(dir).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64m,mode=0700", "none"]).arg(dir);
-        if !mount.output().is_ok_and(|output| output.status.success()) {
-            skipped("no tmpfs can be mounted here; as root, or in a user namespace of its own, it can");
-            return None;
-        }
-        Some(Mount(dir.to_owned()))
-    }
-
-    fn remount(&self, option: &str) -> bool {
-        let option = format!("remount,{option}");
-        Command::new("mount").args(["-o", &option]).arg(&self.0).status().is_ok_and(|status| status.success())
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: the daemon may still have files open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// Writes into a file until the file system is full to the last byte.
-fn fill(filler: &Path) {
-    let mut file = File::options().create(true).append(true).open(filler).unwrap();
-    for size in [1 << 20, 4096, 1] {
-        while file.write_all(&vec![7; size]).is_ok() {}
-    }
-}
 
 fn place(bank: &Bank) -> Place {
     Place::new(Setup::new(bank).env("RAZAO__DATA__MIN_FREE", "8MiB"))
@@ -77,7 +35,7 @@ async fn knock(client: &Client, number: usize, stop: &AtomicBool, taken: &Mutex<
 async fn a_disk_filled_to_the_last_byte_and_freed_loses_nothing_and_resumes_by_itself() {
     let bank = Bank::open();
     let place = place(&bank);
-    let Some(mount) = Mount::at(&place.data()) else { return };
+    let Some(mount) = Mount::at(&place.data(), 64) else { return };
     let mut daemon = Daemon::at(place);
     // Dropped before the daemon's directory is.
     let mount = mount;
@@ -150,7 +108,7 @@ async fn a_disk_filled_to_the_last_byte_and_freed_loses_nothing_and_resumes_by_i
 async fn a_directory_that_became_read_only_is_said_so() {
     let bank = Bank::open();
     let place = place(&bank);
-    let Some(mount) = Mount::at(&place.data()) else { return };
+    let Some(mount) = Mount::at(&place.data(), 64) else { return };
     let mut daemon = Daemon::at(place);
     let mount = mount;
     daemon.client().register("PED-1", "10.00").await;

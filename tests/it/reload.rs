@@ -1,12 +1,15 @@
 //! SIGHUP: keys, credentials and certificates are exchanged while the daemon runs and connections go on; a configuration
 //! that does not hold changes nothing.
 
+use crate::support::daemon::ALL_SCOPES;
 use crate::support::setup::{PICPAY_TOKEN, SELLER_TOKEN};
 use crate::support::sse::Sse;
 use crate::support::{ANY, Bank, Client, Daemon, Setup, tool, until};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const NEW_TOKEN: &str = "seller-token-of-the-next-quarter-4b1e";
 
@@ -50,6 +53,67 @@ async fn tokens_of_a_key_that_is_gone_are_refused_and_their_streams_go_on() {
     new.register("PED-2", "10.00").await;
     assert_eq!(stream.event().await.0, 2, "the stream that the old key opened");
     daemon.anonymous().get(&format!("/v1/stream?ticket={ticket}")).await.problem(401, ANY);
+}
+
+/// A token that the private key in this fixture signed under this kid.
+fn signed(kid: &str, private: &str) -> String {
+    let pem = std::fs::read(fixture(private)).unwrap();
+    let (algorithm, key) = match kid {
+        "set-ed" => (Algorithm::EdDSA, EncodingKey::from_ed_pem(&pem)),
+        _ => (Algorithm::ES256, EncodingKey::from_ec_pem(&pem)),
+    };
+    let mut header = Header::new(algorithm);
+    header.kid = Some(kid.to_owned());
+    let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 600;
+    let claims = json!({"iss": "shop", "aud": "razao", "exp": exp, "scope": ALL_SCOPES, "accounts": ["*"], "sub": kid});
+    encode(&header, &claims, &key.unwrap()).unwrap()
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/auth").join(name)
+}
+
+/// The fixture's key set with these keys alone.
+fn key_set(kids: &[&str]) -> String {
+    let text = std::fs::read_to_string(fixture("jwks.json")).unwrap();
+    let mut set: Value = serde_json::from_str(&text).unwrap();
+    let keys = set["keys"].as_array_mut().unwrap();
+    keys.retain(|key| kids.contains(&key["kid"].as_str().unwrap()));
+    assert_eq!(keys.len(), kids.len(), "{kids:?}");
+    set.to_string()
+}
+
+#[tokio::test]
+async fn of_a_key_set_new_keys_are_believed_and_removed_ones_refused_at_once() {
+    let (bank, dir) = (Bank::open(), tempfile::tempdir().unwrap());
+    let set = dir.path().join("jwks.json");
+    std::fs::write(&set, key_set(&["set-ed"])).unwrap();
+    let auth =
+        format!("issuer = \"shop\"\naudience = \"razao\"\n[[auth.keys]]\njwks_file = \"{}\"", set.display());
+    let daemon = Daemon::with(Setup::new(&bank).auth(&auth));
+    let old = daemon.client_by(&signed("set-ed", "eddsa.private.pem"));
+    let new = daemon.client_by(&signed("set-es", "es256.private.pem"));
+    let statuses = async || [old.get("/v1/orders").await.status, new.get("/v1/orders").await.status];
+    let mut stream = Sse::open(&old, "?from=1", None).await;
+    old.register("PED-1", "10.00").await;
+    assert_eq!(stream.event().await.0, 1);
+    assert_eq!(statuses().await, [200, 401]);
+    std::fs::write(&set, key_set(&["set-ed", "set-es"])).unwrap();
+    reload(&daemon, &old).await;
+    assert_eq!(statuses().await, [200, 200]);
+    std::fs::write(&set, key_set(&["set-es"])).unwrap();
+    reload(&daemon, &new).await;
+    assert_eq!(statuses().await, [401, 200]);
+    new.register("PED-2", "10.00").await;
+    assert_eq!(stream.event().await.0, 2, "the stream that the removed key opened");
+    // A set that cannot be read, and one without a key, change nothing.
+    for broken in ["{\"keys\": [".to_owned(), key_set(&[])] {
+        std::fs::write(&set, broken).unwrap();
+        let status = reload(&daemon, &new).await;
+        let error = status["error"].as_str().unwrap_or_else(|| panic!("no error in {status}"));
+        assert!(error.contains("jwks_file"), "{error}");
+        assert_eq!(statuses().await, [401, 200]);
+    }
 }
 
 #[tokio::test]

@@ -364,3 +364,21 @@ proptest! {
         while let Ok(Some(_)) = received.next() {}
     }
 }
+
+#[test]
+fn a_manifest_of_files_beyond_all_measure_is_refused() {
+    let ledger = Ledger::start(newborn());
+    let dir = tempfile::tempdir().unwrap();
+    take(
+        &mut Shelf::open(dir.path()).unwrap(),
+        &mut Live::new(&ledger.reader, None, false, || false).unwrap(),
+    );
+    ledger.stop();
+    let mut manifest = Manifest::read(dir.path()).unwrap().unwrap();
+    let mut note = manifest.files[0].clone();
+    (note.records, note.bytes) = (u64::MAX, u64::MAX);
+    manifest.files = vec![note.clone(), note];
+    manifest.write(dir.path()).unwrap();
+    let refused = restore::restore(dir.path(), &dir.path().join("data"), &mut |_, _, _| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Damaged { .. }), "{refused}");
+}

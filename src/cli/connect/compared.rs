@@ -1,7 +1,7 @@
 //! What a provider says it delivered, beside the receipts of the running daemon.
 
 use crate::cli::api::{Api, Caller};
-use crate::cli::{End, say};
+use crate::cli::{End, note, say};
 use crate::config::{Account, Config};
 use crate::domain::time::Time;
 use crate::net::client::Client;
@@ -36,9 +36,9 @@ pub async fn beside_receipts(
     let known = match receipts(config, account, &ours).await {
         Ok(known) => known,
         Err(error) => {
-            eprintln!(
+            note(format_args!(
                 "razao: warning: not compared with what was received: {error:#}; start the daemon and try again"
-            );
+            ));
             return Ok(End::Success);
         }
     };
@@ -48,9 +48,9 @@ pub async fn beside_receipts(
     if missing == 0 {
         return Ok(End::Success);
     }
-    eprintln!(
+    note(format_args!(
         "razao: {missing} of them count as delivered there and are missing here; does the URL lead to this data directory? Polls bring what they said"
-    );
+    ));
     Ok(End::Failed)
 }
 

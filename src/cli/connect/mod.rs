@@ -8,7 +8,7 @@ mod registered;
 
 use super::api::checked;
 use super::args::ConnectOptions;
-use super::{End, say, usage};
+use super::{End, note, say, usage};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Account, Config};
 use crate::ingest::accounts::Accounts;
@@ -35,7 +35,7 @@ async fn connect(path: &Path, options: &ConnectOptions) -> anyhow::Result<End> {
     let account = config.accounts.iter().find(|account| account.merchant.id.as_str() == options.account);
     let account = account.ok_or_else(|| unknown(&config.accounts, path))?;
     if public_url.starts_with("http://") {
-        eprintln!("razao: warning: callbacks and their credential travel unencrypted over http; use https");
+        note("razao: warning: callbacks and their credential travel unencrypted over http; use https");
     }
     let (spec, url) = (account.provider.spec(), callback_url(&public_url, account));
     say(format_args!("account:      {} at {}", account.merchant.id, spec.name));
@@ -69,10 +69,10 @@ async fn see_to(
         Ok(delivered) => compared::beside_receipts(config, account, url, delivered).await,
         Err(failure) => {
             let name = spec.name;
-            eprintln!(
+            note(format_args!(
                 "razao: {name} was asked at {} and did not do it: {failure}",
                 account.merchant.base_url
-            );
+            ));
             Ok(End::Failed)
         }
     }

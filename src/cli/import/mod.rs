@@ -5,7 +5,7 @@ mod door;
 pub mod sheet;
 
 use super::args::ImportOptions;
-use super::{End, say, usage};
+use super::{End, note, say, usage};
 use crate::config;
 use crate::http::control::Said;
 use door::Door;
@@ -56,12 +56,12 @@ fn import(path: &Path, options: &ImportOptions) -> anyhow::Result<Tally> {
             tally.count(line.number, said);
         }
         if terminal {
-            eprint!("\r{} lines", tally.lines);
-            drop(std::io::stderr().flush());
+            let mut stderr = std::io::stderr();
+            drop(write!(stderr, "\r{} lines", tally.lines).and_then(|()| stderr.flush()));
         }
     }
     if terminal {
-        eprintln!();
+        note("");
     }
     door.close()?;
     Ok(tally)
@@ -75,7 +75,7 @@ impl Tally {
             Said::Known => self.known += 1,
             Said::Refused(why) => {
                 self.failed += 1;
-                eprintln!("razao: line {number}: {why}");
+                note(format_args!("razao: line {number}: {why}"));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::super::api::Api;
 use super::line;
+use crate::cli::note;
 use crate::net::client::{Client, Incoming};
 use crate::schedule::backoff::Growth;
 use crate::wire::call::Call;
@@ -164,7 +165,7 @@ impl Feed {
         self.failures = self.failures.saturating_add(1);
         let pause = PAUSES.plain(self.failures);
         if let Some(why) = why {
-            eprintln!("razao: {why:#}; trying again in {} ms", pause.as_millis());
+            note(format_args!("razao: {why:#}; trying again in {} ms", pause.as_millis()));
         }
         tokio::time::sleep(pause).await;
     }

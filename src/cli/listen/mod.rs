@@ -6,7 +6,7 @@ mod forward;
 
 use super::api::{Api, Caller};
 use super::args::ListenOptions;
-use super::{End, usage};
+use super::{End, note, usage};
 use crate::config;
 use crate::wire::json::Json;
 use feed::{Event, Feed, Next};
@@ -53,7 +53,7 @@ async fn follow(mut feed: Feed, printer: Printer) -> anyhow::Result<End> {
                 }
             }
             Next::Over(why) => {
-                eprintln!("razao: {why}");
+                note(format_args!("razao: {why}"));
                 return Ok(End::Failed);
             }
         }
@@ -86,7 +86,7 @@ impl Printer {
     /// What is no event. Among bodies that a program reads it would be in the way.
     fn remark(&self, what: &str) {
         if self.json {
-            eprintln!("razao: {what}");
+            note(format_args!("razao: {what}"));
         } else {
             written(what);
         }

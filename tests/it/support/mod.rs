@@ -8,6 +8,7 @@ pub mod cutter;
 pub mod daemon;
 pub mod hooks;
 pub mod journals;
+pub mod mount;
 pub mod place;
 pub mod sandbox;
 pub mod setup;
@@ -15,6 +16,7 @@ pub mod shop;
 pub mod socket;
 pub mod sse;
 pub mod stub;
+pub mod wall;
 
 pub use bank::{Act, Bank};
 pub use client::{ANY, Client, Reply};

@@ -1,5 +1,6 @@
 //! Everything that reads bytes somebody else wrote, each with real input to begin with.
 
+use super::backups;
 use crate::books::{Ledger, lives, newborn, terms};
 use crate::providers::{answer, callback, cases, files, merchant};
 use base64::Engine as _;
@@ -37,16 +38,20 @@ use std::ops::Bound;
 use std::time::Duration;
 
 type Feed = Box<dyn Fn(&[u8])>;
+/// So many inputs a target gets in the suite, unless each of them is expensive.
+pub const SHORT: u64 = 400;
 
 pub struct Target {
     pub name: String,
     pub feed: Feed,
     pub seeds: Vec<Vec<u8>>,
+    /// How many inputs it gets in the suite.
+    pub inputs: u64,
 }
 
 fn target(name: &str, seeds: &[&[u8]], feed: impl Fn(&[u8]) + 'static) -> Target {
     let seeds = seeds.iter().map(|seed| seed.to_vec()).collect();
-    Target { name: name.to_owned(), feed: Box::new(feed), seeds }
+    Target { name: name.to_owned(), feed: Box::new(feed), seeds, inputs: SHORT }
 }
 
 pub fn targets() -> Vec<Target> {
@@ -67,6 +72,7 @@ pub fn targets() -> Vec<Target> {
         words(),
         seals(),
     ]);
+    all.extend(backups::targets());
     all
 }
 
@@ -89,7 +95,7 @@ fn callbacks(provider: &'static dyn Provider) -> Target {
                 .hear(&merchant, &Incoming { headers: &headers, content_type, query: text, body: bytes });
         }
     };
-    Target { name: format!("callback-{id}"), feed: Box::new(feed), seeds }
+    Target { name: format!("callback-{id}"), feed: Box::new(feed), seeds, inputs: SHORT }
 }
 
 /// An answer to each kind of question, and to a login.
@@ -109,7 +115,7 @@ fn details(provider: &'static dyn Provider) -> Target {
             asked.iter().for_each(|question| drop(provider.read(&merchant, question, &answer)));
         }
     };
-    Target { name: format!("details-{id}"), feed: Box::new(feed), seeds }
+    Target { name: format!("details-{id}"), feed: Box::new(feed), seeds, inputs: SHORT }
 }
 
 /// What an answer calls its payment.
@@ -229,7 +235,7 @@ fn tokens() -> Target {
 // --- the disk ---
 
 /// A record as it would stand under a key, its checksum right: what a checksum alone does not catch.
-fn sealed(key: &[u8], record: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(key: &[u8], record: &[u8]) -> Vec<u8> {
     let mut value = vec![1];
     value.extend_from_slice(record);
     let mut sum = crc32fast::Hasher::new();
@@ -291,7 +297,7 @@ fn records() -> Target {
         assert!(codec::decode::<Order>(&key, bytes).is_err(), "a record without its checksum passes");
     };
     let seeds = stored().into_iter().map(record).collect();
-    Target { name: "stored-record".to_owned(), feed: Box::new(feed), seeds }
+    Target { name: "stored-record".to_owned(), feed: Box::new(feed), seeds, inputs: SHORT }
 }
 
 fn stored_keys() -> Target {
@@ -305,7 +311,7 @@ fn stored_keys() -> Target {
         let _ = keys::request_of_expiry(bytes);
     };
     let seeds = stored().into_iter().map(|(key, _)| key).collect();
-    Target { name: "stored-key".to_owned(), feed: Box::new(feed), seeds }
+    Target { name: "stored-key".to_owned(), feed: Box::new(feed), seeds, inputs: SHORT }
 }
 
 // --- what shops and operators send ---
