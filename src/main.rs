@@ -3,7 +3,7 @@
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// The database copies a leaf for every change, so most of a callback's time went into the system's allocator.
+/// The database copies a leaf for every change, so much of a callback's time went into the system's allocator.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

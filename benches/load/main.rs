@@ -4,7 +4,8 @@
 //! details call costs.
 //!
 //! `cargo bench --bench load` prints it; `-- --seconds 5` measures each cell longer, `-- --events-seconds 10` the events
-//! shorter, `-- --only table|details|events` a part, `-- --connections 16` a row of the table. All traffic stays on loopback; every cell ends by itself.
+//! shorter, `-- --only table|details|events` a part, `-- --connections 16` a row of the table. All traffic stays on
+//! loopback; every cell ends by itself.
 
 // A bench: a panic is its report.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::float_arithmetic)]

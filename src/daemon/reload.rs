@@ -1,7 +1,7 @@
 //! The configuration read anew while the daemon runs: keys, credentials and the certificate are exchanged, all of them or
 //! none; what else differs is named, and waits for a restart.
 
-use super::with_faults;
+use super::{Daemon, with_faults};
 use crate::auth::Keys;
 use crate::config::{Account, Config, Problems};
 use crate::domain::ids::AccountId;
@@ -16,12 +16,20 @@ use tokio::sync::mpsc;
 
 /// What a reload exchanges, and what it compares with.
 pub struct Reloader {
-    pub(super) app: Data<App>,
-    pub(super) tasks: mpsc::UnboundedSender<Task>,
+    app: Data<App>,
+    tasks: mpsc::UnboundedSender<Task>,
     /// The certificate that is shown, where there is TLS.
-    pub(super) shown: Option<Arc<Shown>>,
+    shown: Option<Arc<Shown>>,
     /// What the daemon started with.
-    pub(super) started: Config,
+    started: Config,
+}
+
+impl Daemon {
+    /// What takes another configuration while the daemon runs; `started` is what it was started with.
+    pub fn reloader(&self, started: Config) -> Reloader {
+        let (app, tasks) = (self.app.clone(), self.ingest.tasks.clone());
+        Reloader { app, tasks, shown: self.shown.clone(), started }
+    }
 }
 
 /// A new configuration that holds in every part.

@@ -576,12 +576,15 @@ fn walk_receipts(engine: &dyn Engine, meta: &Meta) -> Result<u64, Difference> {
         if id > meta.receipts {
             return Err(found(format!("receipt {id}: it is beyond the counter")));
         }
-        if receipt.progress.is_open() != (listed == Some(id)) {
-            return Err(found(format!(
-                "receipt {id}: the agenda does not say whether it is to be processed"
-            )));
+        if let Some(missing) = listed.filter(|listed| *listed < id) {
+            return Err(found(on_the_agenda_alone(missing)));
         }
-        if listed == Some(id) {
+        let on_agenda = listed == Some(id);
+        if receipt.progress.is_open() != on_agenda {
+            let what = if on_agenda { "on the agenda and over" } else { "not over and not on the agenda" };
+            return Err(found(format!("receipt {id}: it is {what}")));
+        }
+        if on_agenda {
             listed = agenda.next().transpose()?;
         }
         let body = sealed::body(engine, id)?;
@@ -591,7 +594,11 @@ fn walk_receipts(engine: &dyn Engine, meta: &Meta) -> Result<u64, Difference> {
         count += 1;
     }
     match listed {
-        Some(id) => Err(found(format!("receipt {id}: it is on the agenda and not there"))),
+        Some(missing) => Err(found(on_the_agenda_alone(missing))),
         None => Ok(count),
     }
+}
+
+fn on_the_agenda_alone(id: ReceiptId) -> String {
+    format!("receipt {id}: it is on the agenda and not there")
 }

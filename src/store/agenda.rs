@@ -65,10 +65,13 @@ impl Page {
 
     /// Its receipts, in order.
     fn receipts(self, number: u64) -> impl Iterator<Item = ReceiptId> {
-        let words = self.0.into_iter().zip((number.saturating_mul(PAGE_BITS)..).step_by(WORD_BITS as usize));
-        words.flat_map(|(word, first)| {
-            (0..WORD_BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| ReceiptId(first + bit))
-        })
+        // A number from a key that somebody else wrote may be any.
+        let first = number.saturating_mul(PAGE_BITS);
+        let bits = self.0.into_iter().flat_map(|word| (0..WORD_BITS).map(move |bit| word >> bit & 1 == 1));
+        (0..PAGE_BITS)
+            .zip(bits)
+            .filter(|(_, open)| *open)
+            .map(move |(bit, _)| ReceiptId(first.saturating_add(bit)))
     }
 }
 

@@ -23,7 +23,8 @@ pub fn put(batch: &mut Batch, receipt: &Receipt, before: Option<&Progress>) -> R
     store(batch, keys::receipt(receipt.id), receipt)
 }
 
-/// Takes a receipt away, also from those given up. Its body is not touched.
+/// Takes a receipt that is over away, also from those given up. Its body is not touched, nor is the agenda, which does
+/// not name it any more.
 pub fn delete(batch: &mut Batch, receipt: &Receipt) {
     if is_given_up(&receipt.progress) {
         batch.delete(keys::failed(receipt.id));

@@ -164,7 +164,6 @@ async fn a_disk_with_space_again_is_well_again_and_told_of_anew_when_it_fills_up
     mount.take(free - 12 * MIB);
     raised(&client, kind).await;
     until("it is told anew", async || (told(&shop, kind).len() == 2).then_some(())).await;
-    drop((daemon, mount));
 }
 
 #[tokio::test]

@@ -161,6 +161,8 @@ async fn by_the_clock_a_full_disk_is_told_and_what_was_kept_stays() {
     let section = format!("[backup]\nevery = \"1s\"\nto = \"{}\"\nkeep = 2\n", to.display());
     place.write(&(place.setup.toml(&place.data()) + &section));
     let daemon = Daemon::at(place);
+    // Dropped before the daemon's directory is.
+    let mount = mount;
     let client = daemon.client();
     let status = async || client.get("/v1/admin/status").await.ok();
     let kept = async |wanted: u64| {

@@ -1,14 +1,15 @@
 //! Entries are gapless and chained, and never change: whatever is altered afterwards, `verify` names it.
 
-use crate::books::{Ledger, key, lives_of, newborn, pay_out};
+use crate::books::{Ledger, key, lives_of, newborn, pay_out, receive};
 use crate::settlements::settle;
 use razao::domain::chain::{self, Body};
-use razao::domain::ids::Seq;
-use razao::ledger::command::{Command, Ruled, RulingRequest};
+use razao::domain::ids::{ReceiptId, Seq};
+use razao::ledger::command::{Attempted, Command, Ruled, RulingRequest, Then};
 use razao::ledger::verify::{Difference, Verified, verify};
+use razao::store::agenda::Agenda;
 use razao::store::engine::{Batch, Direction, Engine};
 use razao::store::memory::Memory;
-use razao::store::{entries, keys, meta, orders};
+use razao::store::{codec, entries, keys, meta, orders, receipts};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -116,6 +117,53 @@ fn anything_derived_that_is_missing_is_seen() {
         whole.apply(&batch).unwrap();
     }
     check(&*whole).unwrap();
+}
+
+#[test]
+fn the_agenda_names_exactly_the_receipts_that_are_not_over() {
+    let engine = newborn();
+    let ledger = Ledger::start(Arc::clone(&engine) as Arc<dyn Engine>);
+    ["one", "two", "three"].into_iter().for_each(|body| drop(ledger.then(receive(body))));
+    let over = ReceiptId(2);
+    let ended = Attempted { receipt: over, attempts: Vec::new(), not_found: false, then: Then::Ignored };
+    ledger.then(Command::NoteAttempt(ended));
+    ledger.stop();
+    check(&*engine).unwrap();
+    let change = |id: ReceiptId, open: bool, also: &dyn Fn(&mut Batch)| {
+        let (mut agenda, mut batch) = (Agenda::default(), Batch::default());
+        agenda.set(&*engine, id, open).unwrap();
+        agenda.write(&mut batch).unwrap();
+        also(&mut batch);
+        engine.apply(&batch).unwrap();
+    };
+    let named = |id: ReceiptId, what: &str| {
+        let failed = check(&*engine).expect_err("the agenda was altered").to_string();
+        assert!(failed.contains(&format!("receipt {id}: it is {what}")), "{failed}");
+    };
+    for (id, open, what) in [
+        (ReceiptId(1), false, "not over and not on the agenda"),
+        (over, true, "on the agenda and over"),
+        (ReceiptId(4), true, "on the agenda and not there"),
+        (ReceiptId(u64::MAX), true, "on the agenda and not there"),
+    ] {
+        change(id, open, &|_| {});
+        named(id, what);
+        change(id, !open, &|_| {});
+        check(&*engine).unwrap();
+    }
+    // A page of numbers that no receipt can have.
+    let page = keys::agenda(u64::MAX);
+    let mut batch = Batch::default();
+    batch.put(page.clone(), codec::encode(&page, &[1_u64; 16]).unwrap());
+    engine.apply(&batch).unwrap();
+    named(ReceiptId(u64::MAX), "on the agenda and not there");
+    let mut batch = Batch::default();
+    batch.delete(page);
+    engine.apply(&batch).unwrap();
+    // The one that is missing is named, and not the next one, which stands on the agenda rightly.
+    let receipt = receipts::get(&*engine, over).unwrap().unwrap();
+    change(over, true, &|batch| receipts::delete(batch, &receipt));
+    named(over, "on the agenda and not there");
 }
 
 #[test]
