@@ -228,7 +228,7 @@ fn clear_leftovers(folder: &Path, stem: &str) -> io::Result<u64> {
         let name = found.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(stem));
         let ours = number.is_some_and(|text| text.parse::<u32>().is_ok());
-        if !ours || !found.file_type()?.is_dir() {
+        if !ours || !found.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         if let Some(_lock) = locked(&found.path())

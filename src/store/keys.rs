@@ -14,6 +14,7 @@
 //! | `D` | seq of the opening entry | order key | discrepancies |
 //! | `R` | receipt | receipt without its body | receive, attempts, outcome |
 //! | `a` | page of receipts | a bit for each that still has to be processed | receive, outcome |
+//! | `A` | receipt | until data version 3, nothing: it still has to be processed | never again |
 //! | `X` | receipt | nothing: it was given up | outcome, reprocess |
 //! | `e` | receipt | the provider's own id of its event | receive, where the provider names one |
 //! | `B` | receipt, chunk | body: can be erased | receive, erasure |
