@@ -1,6 +1,8 @@
 //! Replays everything and names the first difference: sequence, hash chain, legal steps, postings that sum to zero, and
 //! every stored projection rebuilt from entries and evidence and compared.
 
+mod callbacks;
+
 use super::periods::closed_books;
 use super::seal::{self, Kept};
 use crate::domain::balance::Balances;
@@ -9,7 +11,7 @@ use crate::domain::chain::{self, Hash};
 use crate::domain::discrepancy::{Action, Cause};
 use crate::domain::entry::{Entry, Kind};
 use crate::domain::fold::stand;
-use crate::domain::ids::{OrderKey, ReceiptId, Seq};
+use crate::domain::ids::{OrderKey, Seq};
 use crate::domain::money::{Money, Total};
 use crate::domain::order::{OpenDiscrepancy, Order};
 use crate::domain::payout;
@@ -22,9 +24,7 @@ use crate::domain::time::Time;
 use crate::store::engine::Engine;
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, DATA_VERSION, Meta, StoreError};
-use crate::store::{
-    agenda, balances, evidence, orders, payouts, periods, polls, receipts, running, sealed, settlements,
-};
+use crate::store::{balances, evidence, orders, payouts, periods, polls, running, settlements};
 use crate::views::seal::{SealView, SealedBalance, ledger_id};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -110,7 +110,7 @@ pub fn verify_with(
     let orders = compare_orders(engine, &replay)?;
     compare_discrepancies(engine, &replay)?;
     compare_payouts(engine, &replay)?;
-    let receipts = walk_receipts(engine, &meta)?;
+    let receipts = callbacks::walk(engine, &meta)?;
     let periods = u64::try_from(replay.closings.len()).unwrap_or(u64::MAX);
     Ok(Verified { entries: meta.seq.0, orders, receipts, periods, head: replay.hash })
 }
@@ -559,46 +559,4 @@ fn compare_payouts(engine: &dyn Engine, replay: &Replay) -> Result<(), Differenc
         return Ok(());
     }
     Err(found(format!("{} entries are payouts, {recorded} payouts are recorded", replay.payouts)))
-}
-
-/// Every receipt can be read, with its body unless that was erased, none was numbered beyond the counter, and the agenda
-/// names exactly those that still have to be processed.
-fn walk_receipts(engine: &dyn Engine, meta: &Meta) -> Result<u64, Difference> {
-    if receipts::get(engine, ReceiptId(0))?.is_some() {
-        return Err(found("receipt 0: receipts are numbered from 1".to_owned()));
-    }
-    let mut count = 0;
-    let mut agenda = agenda::unprocessed(engine);
-    let mut listed = agenda.next().transpose()?;
-    for receipt in receipts::oldest_first(engine, ReceiptId(0)) {
-        let receipt = receipt?;
-        let id = receipt.id;
-        if id > meta.receipts {
-            return Err(found(format!("receipt {id}: it is beyond the counter")));
-        }
-        if let Some(missing) = listed.filter(|listed| *listed < id) {
-            return Err(found(on_the_agenda_alone(missing)));
-        }
-        let on_agenda = listed == Some(id);
-        if receipt.progress.is_open() != on_agenda {
-            let what = if on_agenda { "on the agenda and over" } else { "not over and not on the agenda" };
-            return Err(found(format!("receipt {id}: it is {what}")));
-        }
-        if on_agenda {
-            listed = agenda.next().transpose()?;
-        }
-        let body = sealed::body(engine, id)?;
-        if body.is_some_and(|body| u32::try_from(body.bytes.0.len()) != Ok(receipt.body_bytes)) {
-            return Err(found(format!("receipt {id}: its body has another length than was received")));
-        }
-        count += 1;
-    }
-    match listed {
-        Some(missing) => Err(found(on_the_agenda_alone(missing))),
-        None => Ok(count),
-    }
-}
-
-fn on_the_agenda_alone(id: ReceiptId) -> String {
-    format!("receipt {id}: it is on the agenda and not there")
 }
