@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// The simulated providers in their own process.
@@ -64,9 +65,13 @@ impl Sandbox {
     }
 }
 
-/// A port that was free a moment ago: the providers need to know where the daemon is before and after each kill.
+/// A port that was free a moment ago: the providers need to know where the daemon is before and after each kill. It is
+/// below those that the system hands out by itself, so that no other test gets it while nobody listens there.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn decimal(cents: &Value) -> String {
