@@ -46,6 +46,8 @@ const DETERMINISTIC: &[&str] = &["store", "ledger", "ingest", "delivery", "expor
 const RIM_WITHIN: &[&str] = &[
     "store/sled.rs",
     "store/directory.rs",
+    "store/journal.rs",
+    "store/journaled.rs",
     "store/memory.rs",
     "store/slots.rs",
     "store/vault.rs",

@@ -20,12 +20,13 @@ pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
     let engine: Arc<dyn Engine> = Arc::new(slots::open(dir, durability, secret)?);
     let meta = meta::get(&*engine)?;
     check(dir, &*engine, meta.as_ref())?;
-    if meta.is_none() {
-        bear(dir, &*engine)?;
+    match meta {
+        None => bear(dir, &*engine)?,
+        Some(meta) if meta.data_version < DATA_VERSION => migrate(dir, &*engine, meta)?,
+        Some(_) => {}
     }
-    if let Some(meta) = meta.filter(|meta| meta.data_version < DATA_VERSION) {
-        migrate(dir, &*engine, meta)?;
-    }
+    // Before anything new is acknowledged an earlier version must find that the data is not its own any more.
+    engine.checkpoint().map_err(meta::StoreError::from)?;
     let gone = || OpenError::Damaged { path: dir.to_owned(), what: "its head is missing".to_owned() };
     let books = Books::load(&*engine)?.ok_or_else(gone)?;
     Ok((engine, books))

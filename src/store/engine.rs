@@ -41,6 +41,18 @@ pub trait Engine: Read + Send + Sync {
     /// Makes everything applied so far durable on the device.
     fn sync(&self) -> Result<(), EngineError>;
 
+    /// Writes a batch durably and piece by piece: others read meanwhile, and after an error or a power cut a part of it
+    /// may be there.
+    fn fill(&self, batch: &Batch) -> Result<(), EngineError> {
+        self.apply(batch)?;
+        self.sync()
+    }
+
+    /// Sees to it that what is durable stands where also an earlier version of this program looks for it.
+    fn checkpoint(&self) -> Result<(), EngineError> {
+        self.sync()
+    }
+
     /// Sees to it that a group's writes have their place on the device, whoever else fills it meanwhile. `false`: there
     /// is none; nothing was harmed.
     fn make_room(&self) -> Result<bool, EngineError> {
@@ -59,6 +71,33 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Puts another batch's changes on top.
+    pub fn absorb(&mut self, later: &Batch) {
+        self.changes.extend(later.changes.iter().map(|(key, change)| (key.clone(), change.clone())));
+    }
+
+    /// What becomes of a key: `None` nothing, `Some(None)` it is deleted.
+    pub fn change(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.changes.get(key).map(Option::as_deref)
+    }
+
+    /// The changes within the bounds, in key order.
+    pub fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = (&[u8], Option<&[u8]>)> {
+        // `BTreeMap` panics at bounds that hold nothing.
+        let nothing = match (from, to) {
+            (Bound::Excluded(from), Bound::Excluded(to) | Bound::Included(to)) => from >= to,
+            (Bound::Included(from), Bound::Excluded(to)) => from >= to,
+            (Bound::Included(from), Bound::Included(to)) => from > to,
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        };
+        let range = (!nothing).then(|| self.changes.range::<[u8], _>((from, to)));
+        range.into_iter().flatten().map(|(key, change)| (key.as_slice(), change.as_deref()))
     }
 
     pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {

@@ -88,6 +88,7 @@ pub const DELIVERY: u8 = b'G';
 pub const ANSWER: u8 = b'H';
 pub const NOTICE: u8 = b'J';
 pub const PERIOD: u8 = b'c';
+pub const JOURNAL: &[u8] = b"j";
 pub const SEAL_KEYS: &[u8] = b"s";
 pub const SETTLEMENT: u8 = b'f';
 pub const CLAIM: u8 = b'g';
@@ -521,6 +522,7 @@ pub fn describe(key: &[u8]) -> String {
         Some(ANSWER) => format!("an answer to webhook {}", webhook()),
         Some(NOTICE) => format!("a notice of webhook {}", webhook()),
         Some(PERIOD) => "a closed period".to_owned(),
+        Some(b'j') => "the journal's mark".to_owned(),
         Some(b's') => "the keys of seals".to_owned(),
         Some(SETTLEMENT) => "a settlement file".to_owned(),
         Some(CLAIM) => format!("settlement line {}", names(2)),

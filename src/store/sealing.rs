@@ -191,6 +191,10 @@ impl Engine for Sealing {
         Ok(())
     }
 
+    fn checkpoint(&self) -> Result<(), EngineError> {
+        self.below.checkpoint()
+    }
+
     /// Keys are drawn before a group needs them: a full disk is then no error of the group.
     fn make_room(&self) -> Result<bool, EngineError> {
         let mut ledger = self.ledger();

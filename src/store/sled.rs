@@ -25,10 +25,15 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// An earlier handle has let go of the file within this time.
 const LETTING_GO_MAX: Duration = Duration::from_secs(5);
 const LETTING_GO_PAUSE: Duration = Duration::from_millis(20);
-/// A group is about 1 MiB; with sled's own pages and half-empty segments it takes several times that at most …
-const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// So much is written between two syncs where it may be in pieces. sled takes a segment of its file again once what replaced
+/// its content is written, which is before that is durable: between two syncs no whole segment of 512 KiB may be filled, and
+/// sled writes about three times what it is given.
+const UNSYNCED_BYTES_MAX: usize = 96 * 1024;
+/// A batch is a window of the journal, at most about 3 MiB; with sled's own pages and half-empty segments it takes several
+/// times that at most …
+const ROOM_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// … and so much is reserved at once.
-const ROOM_BYTES: u64 = 8 * 1024 * 1024;
+const ROOM_BYTES: u64 = 12 * 1024 * 1024;
 
 pub struct Sled {
     db: ::sled::Db,
@@ -119,6 +124,25 @@ impl Engine for Sled {
             }
         }
         self.db.apply_batch(sled_batch).map_err(|error| self.fail(error.to_string()))
+    }
+
+    /// A batch of sled's keeps readers out for as long as it takes, a single change does not.
+    fn fill(&self, batch: &Batch) -> Result<(), EngineError> {
+        self.usable()?;
+        let mut unsynced = 0;
+        for (key, change) in batch.changes() {
+            let changed = match change {
+                Some(value) => self.db.insert(key, value),
+                None => self.db.remove(key),
+            };
+            changed.map_err(|error| self.fail(error.to_string()))?;
+            unsynced += key.len() + change.map_or(0, <[u8]>::len);
+            if unsynced >= UNSYNCED_BYTES_MAX {
+                self.sync()?;
+                unsynced = 0;
+            }
+        }
+        self.sync()
     }
 
     fn sync(&self) -> Result<(), EngineError> {

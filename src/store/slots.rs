@@ -6,8 +6,9 @@
 
 use super::directory::{self, OpenError};
 use super::engine::EngineError;
+use super::journaled::Journaled;
 use super::sealing::{Sealing, Secret, Slots};
-use super::sled::{Durability, Sled};
+use super::sled::Durability;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -35,9 +36,9 @@ pub struct SlotFile {
 /// Opens or makes the database in `dir` with all that can be erased sealed. Whatever writes to a data directory goes
 /// through this, a restore too.
 pub fn open(dir: &Path, durability: Durability, draw: Draw) -> Result<Sealing, OpenError> {
-    let sled = Sled::open(dir, durability)?;
+    let below = Journaled::open(dir, durability)?;
     let slots = SlotFile::open(dir, draw)?;
-    Sealing::open(Arc::new(sled), Arc::new(slots), dir)
+    Sealing::open(Arc::new(below), Arc::new(slots), dir)
 }
 
 impl SlotFile {

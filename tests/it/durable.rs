@@ -1,5 +1,5 @@
 //! Acknowledged is durable: kill -9 cannot show it, since the page cache survives it. So the system calls are watched:
-//! no 200 to a callback leaves before an `fdatasync` of the database that began after the request was read.
+//! no 200 to a callback leaves before an `fdatasync` of the journal that began after the request was read.
 
 use crate::support::{Bank, Client, Daemon, Setup, skipped, strace, tracer, wait_for};
 use futures_util::future::join_all;
@@ -90,7 +90,7 @@ fn check(trace: &str) -> Report {
     let calls = parse(trace);
     let syncs: Vec<&Call> = calls
         .iter()
-        .filter(|call| call.name == "fdatasync" && call.file.ends_with("/db") && !call.failed)
+        .filter(|call| call.name == "fdatasync" && call.file.contains("/db/journal.") && !call.failed)
         .collect();
     let mut report = Report::default();
     // What each connection last asked, and when that had been read.
@@ -168,11 +168,11 @@ fn the_checker_itself() {
     let body =
         format!(r#"10 1.0 recvfrom({socket}, "{{\"referenceId\":\"GET \"}}", 4096, 0, NULL, NULL) = 9"#);
     let answer = format!(r#"10 1.4 sendto({socket}, "HTTP/1.1 200 OK\r\n", 17, MSG_NOSIGNAL, NULL, 0) = 17"#);
-    let sync = "11 1.2 fdatasync(9</tmp/x/data/db>) = 0";
+    let sync = "11 1.2 fdatasync(9</tmp/x/data/db/journal.0>) = 0";
     let (begun, done) =
-        ("11 1.1 fdatasync(9</tmp/x/data/db> <unfinished ...>", "11 1.3 <... fdatasync resumed>) = 0");
+        ("11 1.1 fdatasync(9</tmp/x/data/db/journal.0> <unfinished ...>", "11 1.3 <... fdatasync resumed>) = 0");
     let other = "11 1.2 fdatasync(9</tmp/x/data/conf>) = 0";
-    let failed = "11 1.2 fdatasync(9</tmp/x/data/db>) = -1 EIO (Input/output error)";
+    let failed = "11 1.2 fdatasync(9</tmp/x/data/db/journal.0>) = -1 EIO (Input/output error)";
     let found = |lines: &[&str]| {
         let report = check(&lines.join("\n"));
         (report.answered, report.violations.len())

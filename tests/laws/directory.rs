@@ -117,18 +117,22 @@ fn a_truncated_database_is_damage_and_no_panic() {
 #[test]
 fn a_damaged_file_is_told_with_the_way_back() {
     let garbage = vec![0xA7; 5_000];
-    let cases: [(&str, Option<&[u8]>); 8] = [
+    let cases: [(&str, Option<&[u8]>); 10] = [
         ("db/db", Some(b"")),
         ("db/db", Some(&garbage)),
         ("db/db", None),
         ("db/conf", Some(&garbage)),
+        ("db/journal.0", None),
+        ("db/journal.1", None),
         ("head", Some(&garbage)),
         ("slots", Some(b"")),
         ("slots", Some(&garbage)),
         ("slots", None),
     ];
     let whole = tempfile::tempdir().unwrap();
-    write(whole.path(), 0, 20);
+    // Twice: the journal of a first run holds all there is, and would bring a lost database back.
+    write(whole.path(), 0, 10);
+    write(whole.path(), 10, 10);
     for (name, content) in cases {
         let dir = tempfile::tempdir().unwrap();
         copy(whole.path(), dir.path());

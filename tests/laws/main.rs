@@ -28,6 +28,8 @@ mod fold;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod journaled;
+#[cfg(test)]
 #[path = "../it/support/journals.rs"]
 mod journals;
 #[cfg(test)]
