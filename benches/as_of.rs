@@ -17,8 +17,9 @@ use razao::ledger::command::Command;
 use razao::ledger::reader::Reader;
 use razao::ledger::writer::{Rim, prepare};
 use razao::store::engine::{Batch, Direction, Engine, prefix};
+use razao::store::journaled::Journaled;
 use razao::store::keys;
-use razao::store::sled::{Durability, Sled};
+use razao::store::sled::Durability;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ struct Grown {
 /// An engine that gets no running balances, and what each group took here and there.
 struct Twin {
     dir: TempDir,
-    engine: Sled,
+    engine: Journaled,
     with: Vec<Duration>,
     without: Vec<Duration>,
 }
@@ -86,7 +87,7 @@ impl Grown {
         let temporary = kept.is_none().then(|| tempfile::tempdir().unwrap());
         let dir = kept.or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap();
         fs::create_dir_all(&dir).unwrap();
-        let engine: Arc<dyn Engine> = Arc::new(Sled::open(&dir, Durability::Full).unwrap());
+        let engine: Arc<dyn Engine> = Arc::new(Journaled::open(&dir, Durability::Full).unwrap());
         let books = Books::load(&*engine).unwrap().unwrap_or_else(|| support::bear(&*engine));
         Grown { dir, _temporary: temporary, engine, books }
     }
@@ -106,7 +107,7 @@ impl Grown {
                 None => self.engine.apply(&batch).unwrap(),
             }
         }
-        self.engine.sync().unwrap();
+        self.engine.checkpoint().unwrap();
     }
 
     fn reading(&self, read: impl FnOnce(&Reader)) {
@@ -161,7 +162,7 @@ impl Grown {
 impl Twin {
     fn new() -> Twin {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Sled::open(dir.path(), Durability::Full).unwrap();
+        let engine = Journaled::open(dir.path(), Durability::Full).unwrap();
         Twin { dir, engine, with: Vec::new(), without: Vec::new() }
     }
 
@@ -178,9 +179,10 @@ impl Twin {
     }
 
     fn compare(self, grown: &Grown) {
+        self.engine.checkpoint().unwrap();
         let (count, bytes) = grown.index();
         let entries = grown.entries();
-        println!("  {count} running balances, {bytes} bytes of keys and values");
+        println!("  {count} pages of running balances, {bytes} bytes of keys and values");
         let (with, without) = (file_bytes(&grown.dir), file_bytes(self.dir.path()));
         let more = permille(with, without);
         println!("  sled's file: {with} bytes with them, {without} without, +{more} ‰ at {entries} entries");

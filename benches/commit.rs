@@ -9,7 +9,8 @@ mod support;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use razao::clock::secret;
 use razao::store::engine::{Batch, Engine};
-use razao::store::sled::{Durability, Sled};
+use razao::store::journaled::Journaled;
+use razao::store::sled::Durability;
 use razao::store::slots;
 use std::fs::File;
 use std::io::Write;
@@ -25,7 +26,7 @@ fn commit(criterion: &mut Criterion) {
     for size in [1u64, 8, 64, 256] {
         group.throughput(Throughput::Elements(size));
         let dir = tempfile::tempdir().unwrap();
-        let engine = Sled::open(dir.path(), Durability::Full).unwrap();
+        let engine = Journaled::open(dir.path(), Durability::Full).unwrap();
         let mut books = support::bear(&engine);
         let mut number = 0;
         group.bench_function(BenchmarkId::new("ledger", size), |bench| {
@@ -53,7 +54,7 @@ fn commit(criterion: &mut Criterion) {
     for size in [1u64, 64] {
         group.throughput(Throughput::Elements(size));
         let (plain, sealed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let plain = Sled::open(plain.path(), Durability::Full).unwrap();
+        let plain = Journaled::open(plain.path(), Durability::Full).unwrap();
         let sealed = slots::open(sealed.path(), Durability::Full, secret).unwrap();
         let both: [(&str, &dyn Engine); 2] = [("callbacks in plain", &plain), ("callbacks sealed", &sealed)];
         for (name, engine) in both {

@@ -13,9 +13,10 @@ use razao::ingest::poll::{DueTimes, LaneTerms, Poller};
 use razao::ledger::books::Books;
 use razao::ledger::command::{Command, Registration};
 use razao::store::engine::Engine;
+use razao::store::journaled::Journaled;
 use razao::store::meta::StoreError;
 use razao::store::polls;
-use razao::store::sled::{Durability, Sled};
+use razao::store::sled::Durability;
 use std::time::{Duration, Instant};
 
 const GROUP: u64 = 64;
@@ -66,7 +67,7 @@ fn main() {
 fn measure(size: u64) {
     let dir = tempfile::tempdir().unwrap();
     {
-        let engine = Sled::open(dir.path(), Durability::NoSync).unwrap();
+        let engine = Journaled::open(dir.path(), Durability::NoSync).unwrap();
         let mut books = support::bear(&engine);
         for first in (0..size).step_by(usize::try_from(GROUP).unwrap()) {
             let last = (first + GROUP).min(size);
@@ -76,7 +77,7 @@ fn measure(size: u64) {
         engine.sync().unwrap();
     }
     let opening = Instant::now();
-    let engine = Sled::open(dir.path(), Durability::Full).unwrap();
+    let engine = Journaled::open(dir.path(), Durability::Full).unwrap();
     let opened = opening.elapsed();
     let before = resident_mib();
     let starting = Instant::now();

@@ -22,7 +22,8 @@ use crate::store::engine::{Batch, Engine, Overlay};
 use crate::store::entries::{self, StoredEntry};
 use crate::store::meta::{self, Meta, StoreError};
 use crate::store::polls::{self, AccountRecord};
-use crate::store::{agenda, balances, orders, periods, receipts, running};
+use crate::store::running::Running;
+use crate::store::{agenda, balances, orders, periods, receipts};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the writer keeps in memory between groups.
@@ -63,6 +64,7 @@ pub struct Group<'a> {
     pub ended: Vec<Ended>,
     touched: BTreeSet<(LedgerAccount, Currency)>,
     agenda: Agenda,
+    running: Running,
 }
 
 impl Books {
@@ -98,8 +100,8 @@ impl Queue {
 
 impl<'a> Group<'a> {
     pub fn new(engine: &'a dyn Engine, books: &'a mut Books, now: Time) -> Self {
-        let (batch, ended, touched, agenda) = Default::default();
-        Group { engine, books, now, batch, ended, touched, agenda }
+        let (batch, ended, touched, agenda, running) = Default::default();
+        Group { engine, books, now, batch, ended, touched, agenda, running }
     }
 
     /// What the next command reads: the engine with this group's changes on top.
@@ -175,7 +177,7 @@ impl<'a> Group<'a> {
         let entry = &stored.entry;
         self.books.balances.post(entry);
         for (ledger_account, sides) in self.books.balances.moved_by(entry) {
-            running::put(&mut self.batch, ledger_account, entry.currency, entry.seq, &sides)?;
+            self.running.set(self.engine, ledger_account, entry.currency, entry.seq, sides)?;
             self.touched.insert((ledger_account.clone(), entry.currency));
         }
         note_correction(&mut self.batch, &self.books.closed, entry)?;
@@ -240,6 +242,7 @@ impl<'a> Group<'a> {
             balances::put(&mut self.batch, &key.0, key.1, &sides)?;
         }
         self.agenda.write(&mut self.batch)?;
+        self.running.write(&mut self.batch)?;
         meta::put(&mut self.batch, &self.books.meta)?;
         Ok(self.batch)
     }

@@ -66,6 +66,7 @@ struct Replay {
     balances: Balances,
     /// How many running balances the entries have led to.
     running: u64,
+    pages: running::Walk,
     orders: BTreeMap<OrderKey, Replayed>,
     /// What is compared on the way, in the order in which it is passed.
     checkpoints: VecDeque<Checkpoint>,
@@ -132,6 +133,7 @@ fn replay(
         recorded_at: Time(i64::MIN),
         balances: Balances::default(),
         running: 0,
+        pages: running::Walk::default(),
         orders: BTreeMap::new(),
         checkpoints,
         closings,
@@ -268,7 +270,7 @@ impl Replay {
     /// What an entry leaves behind in the ledger accounts that it moves.
     fn compare_running(&mut self, engine: &dyn Engine, entry: &Entry) -> Result<(), Difference> {
         for (ledger_account, sides) in self.balances.moved_by(entry) {
-            if running::after(engine, ledger_account, entry.currency, entry.seq)? != Some(sides) {
+            if self.pages.after(engine, ledger_account, entry.currency, entry.seq)? != Some(sides) {
                 return Err(found(format!(
                     "running balance {ledger_account} in {} at seq {}: it is not the sum of its entries",
                     entry.currency, entry.seq

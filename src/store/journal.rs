@@ -101,7 +101,8 @@ pub fn read(dir: &Path, mark: Mark) -> Result<Found, JournalError> {
     for window in [mark.window, mark.window.saturating_add(1)] {
         let bytes = if is_even(window) { &even } else { &odd };
         let whole = Window { number: window, before: found.next.checksum }.read(bytes, &mut found.changes);
-        let whole = whole.map_err(|what| JournalError::Damaged(format!("journal, window {window}: {what}")))?;
+        let whole =
+            whole.map_err(|what| JournalError::Damaged(format!("journal, window {window}: {what}")))?;
         if let Some(checksum) = whole {
             found.next = Mark { window: window.saturating_add(1), checksum };
         }
@@ -117,7 +118,14 @@ impl Journal {
             let reserved = file.metadata()?.len();
             Ok::<_, io::Error>(Written { file, reserved })
         });
-        Ok(Journal { files: [even?, odd?], mark, index: 0, place: 0, checksum: mark.checksum, sync_to_device })
+        Ok(Journal {
+            files: [even?, odd?],
+            mark,
+            index: 0,
+            place: 0,
+            checksum: mark.checksum,
+            sync_to_device,
+        })
     }
 
     fn current(&mut self) -> &mut Written {
@@ -241,7 +249,10 @@ impl Window {
                 break;
             }
             if (head.window, head.index, head.before) != (self.number, index, before) {
-                return Err(format!("record {index} is another one: {} of window {}", head.index, head.window));
+                return Err(format!(
+                    "record {index} is another one: {} of window {}",
+                    head.index, head.window
+                ));
             }
             let from = place + HEAD_BYTES;
             let to = from.saturating_add(usize::try_from(head.length).unwrap_or(usize::MAX));

@@ -100,7 +100,8 @@ impl Journaled {
         durability: Durability,
         window_bytes: u64,
     ) -> Result<Journaled, OpenError> {
-        let unusable = |error: io::Error| OpenError::Unusable { path: dir.to_owned(), what: error.to_string() };
+        let unusable =
+            |error: io::Error| OpenError::Unusable { path: dir.to_owned(), what: error.to_string() };
         let noted = one::<Mark>(&*below, keys::JOURNAL)?;
         if noted.is_none() {
             journal::make(dir).map_err(unusable)?;
@@ -183,7 +184,8 @@ impl Shared {
 
     /// Until the checkpointer has nothing to do, or cannot do it.
     fn until_idle(&self) -> Result<MutexGuard<'_, Stage>, EngineError> {
-        let busy = |stage: &mut Stage| stage.lower.is_some() && stage.failed.is_none() && !stage.short_of_space;
+        let busy =
+            |stage: &mut Stage| stage.lower.is_some() && stage.failed.is_none() && !stage.short_of_space;
         let stage = self.changed.wait_while(self.stage(), busy).unwrap_or_else(PoisonError::into_inner);
         match &stage.failed {
             Some(error) => Err(error.clone()),

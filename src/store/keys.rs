@@ -10,7 +10,8 @@
 //! | `V` | account, reference, date and digest | piece of evidence | evidence |
 //! | `F` | account, reference | foundation of the oldest evidence | evidence beyond the limit |
 //! | `L` | ledger account, currency | debits and credits | entries |
-//! | `S` | ledger account, currency, seq | debits and credits after that entry | appended, never changed |
+//! | `b` | ledger account, currency, page of seqs | debits and credits after each entry of the page | entries |
+//! | `S` | ledger account, currency, seq | until data version 4, debits and credits after that entry | never again |
 //! | `D` | seq of the opening entry | order key | discrepancies |
 //! | `R` | receipt | receipt without its body | receive, attempts, outcome |
 //! | `a` | page of receipts | a bit for each that still has to be processed | receive, outcome |
@@ -48,6 +49,7 @@
 //! What can be erased is stored sealed ([`super::sealing`]); `u` and `w` are seen by no one else.
 
 use super::idempotency::RequestKey;
+use super::running;
 use crate::domain::evidence::Piece;
 use crate::domain::ids::{
     AccountId, LineId, OrderKey, ProviderRef, ReceiptId, Reference, RunId, Seq, SettlementId,
@@ -65,7 +67,9 @@ pub const PROVIDER_REF: u8 = b'P';
 pub const EVIDENCE: u8 = b'V';
 pub const FOUNDATION: u8 = b'F';
 pub const BALANCE: u8 = b'L';
-pub const RUNNING: u8 = b'S';
+pub const RUNNING: u8 = b'b';
+/// Up to data version 4, a running balance.
+pub const RUNNING_BEFORE: u8 = b'S';
 pub const DISCREPANCY: u8 = b'D';
 pub const RECEIPT: u8 = b'R';
 pub const AGENDA: u8 = b'a';
@@ -180,22 +184,30 @@ pub fn balance(ledger_account: &LedgerAccount, currency: Currency) -> Vec<u8> {
     named(BALANCE, [&ledger_account.to_string(), currency.code()])
 }
 
-/// All running balances of one ledger account begin with this; then comes the seq.
+/// All running balances of one ledger account begin with this; then comes the page.
 pub fn running_of(ledger_account: &LedgerAccount, currency: Currency) -> Vec<u8> {
     let mut bytes = named(RUNNING, [&ledger_account.to_string(), currency.code()]);
     bytes.push(0);
     bytes
 }
 
-pub fn running(ledger_account: &LedgerAccount, currency: Currency, seq: Seq) -> Vec<u8> {
+pub fn running(ledger_account: &LedgerAccount, currency: Currency, page: u64) -> Vec<u8> {
     let mut bytes = running_of(ledger_account, currency);
-    bytes.extend(seq.0.to_be_bytes());
+    bytes.extend(page.to_be_bytes());
     bytes
 }
 
-/// The seq that a running balance's key ends with.
-pub fn seq_of_running(key: &[u8]) -> Option<Seq> {
-    key.last_chunk().map(|bytes| Seq(u64::from_be_bytes(*bytes)))
+/// The page that a running balance's key ends with.
+pub fn page_of_running(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// What a running balance up to data version 4 is of.
+pub fn running_before(key: &[u8]) -> Option<(LedgerAccount, Currency, Seq)> {
+    let (names, seq) = key.strip_prefix(&[RUNNING_BEFORE])?.split_last_chunk()?;
+    let (name, code) = std::str::from_utf8(names.strip_suffix(&[0])?).ok()?.split_once('\0')?;
+    let ledger_account = LedgerAccount::parse(name).ok()?;
+    Some((ledger_account, Currency::parse(code).ok()?, Seq(u64::from_be_bytes(*seq))))
 }
 
 /// All polls of one account begin with this; then comes the time.
@@ -479,7 +491,7 @@ pub fn number(key: &[u8]) -> Option<u64> {
 pub fn appended(key: &[u8]) -> Option<Seq> {
     match key.first() {
         Some(&ENTRY) => number(key).map(Seq),
-        Some(&RUNNING) => seq_of_running(key),
+        Some(&RUNNING) => page_of_running(key).map(running::last_of),
         Some(_) | None => None,
     }
 }
@@ -500,7 +512,7 @@ pub fn describe(key: &[u8]) -> String {
         Some(EVIDENCE) => format!("evidence of {}", names(2)),
         Some(FOUNDATION) => format!("foundation of {}", names(2)),
         Some(BALANCE) => format!("balance {}", names(2)),
-        Some(RUNNING) => format!("running balance {}", names(2)),
+        Some(RUNNING | RUNNING_BEFORE) => format!("running balance {}", names(2)),
         Some(DISCREPANCY) => format!("discrepancy {}", number()),
         Some(RECEIPT) => format!("receipt {}", number()),
         Some(AGENDA) => format!("page {} of the agenda", number()),

@@ -6,7 +6,8 @@
 use super::agenda::Agenda;
 use super::engine::{Batch, Direction, Engine, prefix};
 use super::meta::{self, Meta, StoreError};
-use super::{entries, keys, running};
+use super::running::{self, Running};
+use super::{entries, keys};
 use crate::domain::balance::Balances;
 use crate::domain::ids::{ReceiptId, Seq};
 use std::ops::Bound;
@@ -17,12 +18,14 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 type Step = fn(&dyn Engine, &Meta, Progress<'_>) -> Result<(), StoreError>;
 
 /// The version a step starts from, and the step; it ends at the next version.
-const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed), (3, paged), (4, journaled)];
+const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed), (3, paged), (4, packed)];
 
 /// About so many bytes that are sealed go into one batch.
 const BATCH_BYTES: usize = 512 * 1024;
 /// So many receipts are moved to pages of the agenda in one batch.
 const BATCH_RECEIPTS: usize = 4_096;
+/// So many running balances are moved to pages in one batch.
+const BATCH_RUNNING: usize = 4_000;
 /// So many entries go into one batch …
 const BATCH_ENTRIES: u64 = 1_000;
 /// … and after so many it says how far it is.
@@ -43,20 +46,22 @@ pub fn forward(engine: &dyn Engine, mut meta: Meta, progress: Progress<'_>) -> R
 /// 1 to 2: every entry leaves the running balances of the ledger accounts that it moves.
 fn running_balances(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
     let mut balances = Balances::default();
-    let mut batch = Batch::default();
+    let (mut running, mut batch) = (Running::default(), Batch::default());
     for item in entries::range(engine, Seq(1), meta.seq) {
         let (seq, stored) = item?;
         balances.post(&stored.entry);
         for (ledger_account, sides) in balances.moved_by(&stored.entry) {
-            running::put(&mut batch, ledger_account, stored.entry.currency, seq, &sides)?;
+            running.set(engine, ledger_account, stored.entry.currency, seq, sides)?;
         }
         if seq.0.is_multiple_of(BATCH_ENTRIES) {
+            running.write(&mut batch)?;
             write(engine, &std::mem::take(&mut batch))?;
         }
         if seq.0.is_multiple_of(TOLD_EVERY) {
             progress(seq.0, meta.seq.0);
         }
     }
+    running.write(&mut batch)?;
     write(engine, &batch)?;
     progress(meta.seq.0, meta.seq.0);
     Ok(())
@@ -111,9 +116,22 @@ fn paged(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(),
     Ok(())
 }
 
-/// 4 to 5: groups are durable in a journal before the database has them. It is there already; earlier versions, which do not
-/// know it, must not open the database without it.
-fn journaled(_: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
+/// 4 to 5: running balances stand on pages instead of under a key each. With this version groups are durable in a journal
+/// before the database has them, which earlier versions do not look into; it is there already.
+fn packed(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
+    let mut done = 0;
+    loop {
+        let (moved, batch) = running::move_to_pages(engine, BATCH_RUNNING)?;
+        if moved == 0 {
+            break;
+        }
+        write(engine, &batch)?;
+        done += moved as u64;
+        if done.is_multiple_of(TOLD_EVERY) {
+            // Most entries move two ledger accounts.
+            progress(done / 2, meta.seq.0.max(done / 2));
+        }
+    }
     progress(meta.seq.0, meta.seq.0);
     Ok(())
 }

@@ -169,8 +169,10 @@ fn the_checker_itself() {
         format!(r#"10 1.0 recvfrom({socket}, "{{\"referenceId\":\"GET \"}}", 4096, 0, NULL, NULL) = 9"#);
     let answer = format!(r#"10 1.4 sendto({socket}, "HTTP/1.1 200 OK\r\n", 17, MSG_NOSIGNAL, NULL, 0) = 17"#);
     let sync = "11 1.2 fdatasync(9</tmp/x/data/db/journal.0>) = 0";
-    let (begun, done) =
-        ("11 1.1 fdatasync(9</tmp/x/data/db/journal.0> <unfinished ...>", "11 1.3 <... fdatasync resumed>) = 0");
+    let (begun, done) = (
+        "11 1.1 fdatasync(9</tmp/x/data/db/journal.0> <unfinished ...>",
+        "11 1.3 <... fdatasync resumed>) = 0",
+    );
     let other = "11 1.2 fdatasync(9</tmp/x/data/conf>) = 0";
     let failed = "11 1.2 fdatasync(9</tmp/x/data/db/journal.0>) = -1 EIO (Input/output error)";
     let found = |lines: &[&str]| {

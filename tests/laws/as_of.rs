@@ -4,8 +4,9 @@
 use crate::books::{Ledger, pay_out, seen, terms};
 use crate::fold::dice::Dice;
 use razao::daemon;
-use razao::domain::balance::Balances;
+use razao::domain::balance::{Balances, Sides};
 use razao::domain::ids::{AccountId, Seq};
+use razao::domain::posting::{LedgerAccount, Purpose};
 use razao::domain::state::Word;
 use razao::domain::time::Time;
 use razao::ledger::books::{Books, Group};
@@ -13,7 +14,8 @@ use razao::ledger::command::Command;
 use razao::ledger::reader::Reader;
 use razao::ledger::verify::verify;
 use razao::store::engine::{Batch, Direction, Engine, Pair, prefix};
-use razao::store::{entries, keys, meta};
+use razao::store::running::{self, PAGE_SEQS, Running};
+use razao::store::{codec, entries, keys, meta};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,7 +86,7 @@ fn compare_with_a_replay(reader: &Reader, engine: &dyn Engine) {
     }
 }
 
-fn running(engine: &dyn Engine) -> Vec<Pair> {
+fn pages(engine: &dyn Engine) -> Vec<Pair> {
     let (from, to) = prefix(&[keys::RUNNING]);
     engine.scan(from, to, Direction::Up).map(Result::unwrap).collect()
 }
@@ -101,7 +103,7 @@ fn age(dir: &Path, keep: impl Fn(usize) -> bool) {
     let (engine, books) = daemon::open(dir).unwrap();
     let old = meta::Meta { data_version: 1, ..books.meta };
     write(&*engine, |batch| {
-        let gone = running(&*engine).into_iter().enumerate().filter(|(place, _)| !keep(*place));
+        let gone = pages(&*engine).into_iter().enumerate().filter(|(place, _)| !keep(*place));
         gone.for_each(|(_, (key, _))| batch.delete(key));
         meta::put(batch, &old).unwrap();
     });
@@ -127,15 +129,55 @@ fn data_without_running_balances_is_migrated_and_ends_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, mut books) = daemon::open(dir.path()).unwrap();
     fill(&*engine, &mut books, 3, 1_200);
-    let written = running(&*engine);
-    assert!(written.len() > 1_000, "only {} running balances", written.len());
+    let written = pages(&*engine);
+    assert!(written.len() > 100, "only {} pages", written.len());
     drop(engine);
     // The second time as a migration leaves it that was cut off half-way.
     for kept in [0, written.len() / 2] {
         age(dir.path(), |place| place < kept);
         let (engine, migrated) = daemon::open(dir.path()).unwrap();
         assert_eq!(migrated.meta, books.meta);
-        assert!(running(&*engine) == written, "with {kept} kept, other running balances came of it");
+        assert!(pages(&*engine) == written, "with {kept} kept, other running balances came of it");
+        verify(&*engine, &mut |_, _| {}).unwrap();
+    }
+}
+
+/// As data of version 4 has it: a key for each running balance, and no pages.
+fn unpack(dir: &Path, keep_pages: usize) {
+    let (engine, books) = daemon::open(dir).unwrap();
+    let old = meta::Meta { data_version: 4, ..books.meta.clone() };
+    write(&*engine, |batch| {
+        for (ledger_account, currency) in books.balances.0.keys() {
+            let first = Seq(keep_pages as u64 * PAGE_SEQS);
+            for item in running::range(&*engine, ledger_account, *currency, first, books.meta.seq) {
+                let (seq, sides) = item.unwrap();
+                let name = format!("S{ledger_account}\0{currency}\0");
+                let key = [name.as_bytes(), &seq.0.to_be_bytes()].concat();
+                batch.put(key.clone(), codec::encode(&key, &sides).unwrap());
+            }
+        }
+        let pages = pages(&*engine).into_iter().map(|(key, _)| key);
+        let gone = pages.filter(|key| keys::page_of_running(key).unwrap() >= keep_pages as u64);
+        gone.for_each(|key| batch.delete(key));
+        meta::put(batch, &old).unwrap();
+    });
+}
+
+#[test]
+fn running_balances_with_a_key_each_are_moved_to_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, mut books) = daemon::open(dir.path()).unwrap();
+    fill(&*engine, &mut books, 5, 1_200);
+    let written = pages(&*engine);
+    drop(engine);
+    // The second time as it is left when it is cut off half-way.
+    for kept in [0, 5] {
+        unpack(dir.path(), kept);
+        let (engine, migrated) = daemon::open(dir.path()).unwrap();
+        assert_eq!(migrated.meta, books.meta);
+        assert!(pages(&*engine) == written, "with {kept} kept, other pages came of it");
+        let (from, to) = prefix(&[keys::RUNNING_BEFORE]);
+        assert_eq!(engine.scan(from, to, Direction::Up).count(), 0);
         verify(&*engine, &mut |_, _| {}).unwrap();
     }
 }
@@ -144,26 +186,35 @@ fn data_without_running_balances_is_migrated_and_ends_the_same() {
 fn a_wrong_a_missing_and_a_stray_running_balance_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, mut books) = daemon::open(dir.path()).unwrap();
-    fill(&*engine, &mut books, 4, 60);
+    fill(&*engine, &mut books, 4, 300);
     let look = || verify(&*engine, &mut |_, _| {}).map(drop).map_err(|difference| difference.to_string());
-    let written = running(&*engine);
-    let (key, value) = written[written.len() / 2].clone();
+    let set = |batch: &mut Batch, ledger_account: &LedgerAccount, seq: Seq, sides: Sides| {
+        let mut running = Running::default();
+        running.set(&*engine, ledger_account, terms().currency, seq, sides).unwrap();
+        running.write(batch).unwrap();
+    };
+    let whole = pages(&*engine);
+    let mend = || {
+        write(&*engine, |batch| whole.iter().for_each(|(key, value)| batch.put(key.clone(), value.clone())))
+    };
+    let (key, _) = whole[whole.len() / 2].clone();
     write(&*engine, |batch| batch.delete(key.clone()));
     assert!(look().unwrap_err().contains("running balance"), "{:?}", look());
-    let (purpose, currency) = (razao::domain::posting::Purpose::Bank, terms().currency);
-    let stray = razao::domain::posting::LedgerAccount { account: terms().account, purpose };
-    let sides = razao::domain::balance::Sides::default();
-    write(&*engine, |batch| {
-        batch.put(key.clone(), value.clone());
-        razao::store::running::put(batch, &stray, currency, Seq(1), &sides).unwrap();
-    });
+    mend();
+    let stray = LedgerAccount { account: terms().account, purpose: Purpose::Bank };
+    write(&*engine, |batch| set(batch, &stray, Seq(1), Sides::default()));
     assert!(look().unwrap_err().contains("running balances"), "{:?}", look());
-    write(&*engine, |batch| {
-        batch.delete(keys::running(&stray, currency, Seq(1)));
-        let other = razao::store::codec::encode(&key, &sides).unwrap();
-        batch.put(key.clone(), other);
-    });
+    write(&*engine, |batch| batch.delete(keys::running(&stray, terms().currency, 0)));
+    let moved = entries::range(&*engine, Seq(130), books.meta.seq).map(|item| item.unwrap().1.entry);
+    let entry = moved.into_iter().find(|entry| !entry.postings.is_empty()).unwrap();
+    let moved = &entry.postings[0].ledger_account;
+    write(&*engine, |batch| set(batch, moved, entry.seq, Sides::default()));
     assert!(look().unwrap_err().contains("it is not the sum of its entries"), "{:?}", look());
-    write(&*engine, |batch| batch.put(key.clone(), value.clone()));
+    mend();
+    // One that no entry made.
+    let missing = Seq(books.meta.seq.0 + 1);
+    write(&*engine, |batch| set(batch, moved, missing, Sides::default()));
+    assert!(look().unwrap_err().contains("running balances"), "{:?}", look());
+    mend();
     look().unwrap();
 }

@@ -24,7 +24,8 @@ use razao::ledger::range::{Edge, Range};
 use razao::ledger::reader::Reader;
 use razao::store::engine::{Batch, Engine};
 use razao::store::entries::{self, StoredEntry};
-use razao::store::{balances, meta, running};
+use razao::store::running::Running;
+use razao::store::{balances, meta};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -102,14 +103,15 @@ fn pay_out(engine: &dyn Engine, books: &mut Books) {
         hash: books.meta.hash,
     };
     entry.hash = chain::hash(&entry).unwrap();
-    let mut batch = Batch::default();
+    let (mut running, mut batch) = (Running::default(), Batch::default());
     books.balances.post(&entry);
     for posting in &entry.postings {
         let key = (posting.ledger_account.clone(), Currency::BRL);
         let sides: Sides = books.balances.0[&key];
-        running::put(&mut batch, &key.0, key.1, entry.seq, &sides).unwrap();
+        running.set(engine, &key.0, key.1, entry.seq, sides).unwrap();
         balances::put(&mut batch, &key.0, key.1, &sides).unwrap();
     }
+    running.write(&mut batch).unwrap();
     books.meta.seq = entry.seq;
     books.meta.hash = entry.hash;
     meta::put(&mut batch, &books.meta).unwrap();

@@ -149,8 +149,7 @@ fn assert_same(engine: &dyn Engine, model: &Model) {
         let bounds = (Bound::Excluded(key(from)), Bound::Included(key(to)));
         let expected: Vec<_> =
             up.iter().filter(|(one, _)| *one > key(from) && *one <= key(to)).cloned().collect();
-        let found: Vec<_> =
-            engine.scan(bounds.0, bounds.1, Direction::Up).map(Result::unwrap).collect();
+        let found: Vec<_> = engine.scan(bounds.0, bounds.1, Direction::Up).map(Result::unwrap).collect();
         assert_eq!(found, expected, "from {from} to {to}");
     }
 }
@@ -296,7 +295,10 @@ fn a_flipped_byte_in_the_journal_is_told_unless_it_is_in_the_last_record() {
             Ok(engine) => {
                 let found: Model = all(&engine, Direction::Up).into_iter().collect();
                 // Between records there are zeros that nobody reads.
-                assert!(found == *last || found == *before, "byte {place_of}: another ledger passes as whole");
+                assert!(
+                    found == *last || found == *before,
+                    "byte {place_of}: another ledger passes as whole"
+                );
                 torn += usize::from(found == *before);
             }
         }

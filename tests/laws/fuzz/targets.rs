@@ -306,7 +306,8 @@ fn stored_keys() -> Target {
         let _ = keys::number(bytes);
         let _ = keys::webhook_of(bytes);
         let _ = keys::order_of_slot(bytes);
-        let _ = keys::seq_of_running(bytes);
+        let _ = keys::page_of_running(bytes);
+        let _ = keys::running_before(bytes);
         let _ = keys::seq_of_correction(bytes);
         let _ = keys::request_of_expiry(bytes);
     };
