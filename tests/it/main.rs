@@ -50,6 +50,7 @@ mod payouts;
 mod periods;
 mod poller;
 mod polls;
+mod power_cut;
 mod receipts;
 mod reconciliations;
 mod references;
