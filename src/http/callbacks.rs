@@ -5,7 +5,7 @@ use super::body::{self, Unread};
 use super::limits::Held;
 use super::problem::Problem;
 use crate::config::Account;
-use crate::domain::ids::{AccountId, ReceiptId, Seq};
+use crate::domain::ids::{AccountId, Seq};
 use crate::ingest::receive::{Rejection, admit, receive};
 use crate::ingest::runner::Task;
 use crate::ledger::command::{Command, Received, Reply, Verdict};
@@ -156,36 +156,26 @@ async fn keep(app: &App, account: &Account, received: Received) -> Result<HttpRe
     };
     let (handle, tasks, account_id) = (app.handle.clone(), app.tasks.clone(), account.merchant.id.clone());
     let carried = through(async move {
-        let id = receipt_id(handle.submit(Command::Receive(received)).await?)?;
+        let reply = handle.submit(Command::Receive(received)).await?;
+        let Reply::Received { id, progress, entries } = reply else { return Err(Problem::another_answer()) };
         if ask {
             // The receipt is durable: should the task be gone, the next start finds it.
             drop(tasks.send(Task::Process { account: account_id, id }));
         }
-        Ok::<ReceiptId, Problem>(id)
+        Ok::<_, Problem>((id, progress, entries))
     });
-    let id = carried.await??;
-    app.activity.callback(&account.merchant.id, at);
-    tracing::info!(account = %account.merchant.id, receipt = %id, "callback kept");
+    let (id, progress, entries) = carried.await??;
+    let account = &account.merchant.id;
+    app.activity.callback(account, at);
+    tracing::info!(%account, receipt = %id, "callback kept");
     if recorded {
-        log_recorded(app, id);
+        let outcome = progress.as_str();
+        tracing::info!(%account, receipt = %id, outcome, seqs = Seq::list(&entries), "callback recorded");
     }
     match unreadable {
         Some(reason) => Err(Problem::new(400, "unreadable-callback", "Unreadable callback", reason)),
         None => Ok(HttpResponse::Ok().json(ReceiptAnswer { receipt: id.to_string() })),
     }
-}
-
-/// Which entries a callback led to that is evidence itself.
-fn log_recorded(app: &App, id: ReceiptId) {
-    if let Ok(Some(receipt)) = app.reader.receipt(id) {
-        let (account, seqs) = (&receipt.account, Seq::list(&receipt.entries));
-        tracing::info!(%account, receipt = %id, outcome = receipt.progress.as_str(), seqs, "callback recorded");
-    }
-}
-
-fn receipt_id(reply: Reply) -> Result<ReceiptId, Problem> {
-    let Reply::Received(id) = reply else { return Err(Problem::another_answer()) };
-    Ok(id)
 }
 
 fn reject(request: &HttpRequest, app: &App, account: &AccountId, why: Rejection) -> Problem {

@@ -14,7 +14,7 @@ use crate::domain::ids::{
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::Order;
 use crate::domain::period::Month;
-use crate::domain::receipt::{Attempt, Outcome};
+use crate::domain::receipt::{Attempt, Outcome, Progress};
 use crate::domain::seal::PublicKey;
 use crate::domain::settlement::LineResult;
 use crate::domain::state::State;
@@ -191,7 +191,12 @@ pub enum Ruled {
 
 #[derive(Clone, Debug)]
 pub enum Reply {
-    Received(ReceiptId),
+    Received {
+        id: ReceiptId,
+        progress: Progress,
+        /// What it led to at once.
+        entries: Vec<Seq>,
+    },
     Registered {
         order: Box<Order>,
         news: RegistrationNews,

@@ -87,7 +87,8 @@ impl Group<'_> {
             Verdict::Unreadable { reason } => receipt.progress = Progress::Failed { reason },
         }
         self.put_receipt(&receipt, None)?;
-        Ok(Reply::Received(id))
+        let Receipt { progress, entries, .. } = receipt;
+        Ok(Reply::Received { id, progress, entries })
     }
 
     fn record(&mut self, record: Record) -> Result<Reply, Fault> {

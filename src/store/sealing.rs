@@ -63,6 +63,8 @@ struct Use {
     due: BTreeSet<u64>,
     /// Wiped, and still noted.
     wiped: BTreeSet<u64>,
+    /// The last key of a body: those behind it are new, so nothing of theirs can be let go.
+    last_body: Vec<u8>,
 }
 
 impl Sealing {
@@ -81,7 +83,11 @@ impl Sealing {
         if count > used {
             slots.draw(used..count).map_err(StoreError::from)?;
         }
-        let ledger = Use { next: used, drawn: count, due: BTreeSet::new(), wiped };
+        let (low, high) = prefix(&keys::bodies());
+        let last_body =
+            below.scan(low, high, Direction::Down).next().transpose().map_err(StoreError::from)?;
+        let last_body = last_body.map(|(key, _)| key).unwrap_or_default();
+        let ledger = Use { next: used, drawn: count, due: BTreeSet::new(), wiped, last_body };
         Ok(Sealing { below, slots, ledger: Mutex::new(ledger) })
     }
 
@@ -95,8 +101,14 @@ impl Sealing {
         let mut owners: BTreeMap<&[u8], (u64, LessSafeKey)> = BTreeMap::new();
         let mut gone = BTreeSet::new();
         for (key, change) in batch.changes().filter(|(key, _)| keys::is_erasable(key)) {
-            gone.extend(self.below.get(key)?.as_deref().and_then(split).map(|(slot, _)| slot));
+            let is_new = key.first() == Some(&keys::BODY) && key > ledger.last_body.as_slice();
+            if !is_new {
+                gone.extend(self.below.get(key)?.as_deref().and_then(split).map(|(slot, _)| slot));
+            }
             let Some(value) = change else { continue };
+            if is_new {
+                ledger.last_body = key.to_vec();
+            }
             let owner = keys::owner(key);
             if !owners.contains_key(owner) {
                 owners.insert(owner, self.take_slot(ledger)?);

@@ -118,7 +118,7 @@ async fn knock(client: &Client, bank: &Bank, round: usize, n: usize) {
         return;
     }
     bank.says(&reference, "paid", "10", "0");
-    let padding = if n % 3 == 0 { 20_000 } else { 50 };
+    let padding = if n.is_multiple_of(3) { 20_000 } else { 50 };
     let body = json!({"referenceId": reference, "x": "x".repeat(padding)}).to_string().into_bytes();
     client.send(client.callback_raw("/callbacks/loja-picpay", SELLER_TOKEN, body)).await.is(200);
 }
@@ -226,11 +226,7 @@ impl Trace {
         };
         let (receipt, seq) = (number("\"receipt\":\"rc_"), number("\"seq\":"));
         if receipt.is_some() || seq.is_some() {
-            self.told.push(Told {
-                line,
-                receipt: receipt.unwrap_or_default(),
-                seq: seq.unwrap_or_default(),
-            });
+            self.told.push(Told { line, receipt: receipt.unwrap_or_default(), seq: seq.unwrap_or_default() });
         }
     }
 

@@ -58,7 +58,7 @@ fn beside_writers(ledger: &Ledger, act: impl FnOnce(&AtomicU64)) {
                     }
                     ledger.submit(register(&format!("T{thread}-{}", number % 500), 100)).unwrap();
                     let reply = ledger.submit(receive("a body")).unwrap();
-                    let Reply::Received(ReceiptId(id)) = reply else { panic!("{reply:?}") };
+                    let Reply::Received { id: ReceiptId(id), .. } = reply else { panic!("{reply:?}") };
                     acknowledged.fetch_max(id, Ordering::SeqCst);
                 }
             });
@@ -175,7 +175,7 @@ fn what_was_erased_stays_in_no_file_of_the_next_backup() {
     let engine = newborn();
     let ledger = Ledger::start(Arc::clone(&engine) as Arc<dyn Engine>);
     ledger.submit(receive("another one")).unwrap();
-    let Reply::Received(id) = ledger.submit(receive(BODY)).unwrap() else { panic!() };
+    let Reply::Received { id, .. } = ledger.submit(receive(BODY)).unwrap() else { panic!() };
     let dir = tempfile::tempdir().unwrap();
     let mut shelf = Shelf::open(dir.path()).unwrap();
     let found = || {

@@ -111,7 +111,7 @@ fn a_power_cut_at_any_moment_keeps_everything_acknowledged() {
             scope.spawn(move || {
                 for number in 0..100 {
                     let reply = ledger.submit(receive(&format!("{client}/{number}"))).unwrap();
-                    let Reply::Received(id) = reply else { panic!("{reply:?}") };
+                    let Reply::Received { id, .. } = reply else { panic!("{reply:?}") };
                     acknowledged.lock().unwrap().push(id);
                 }
             });

@@ -137,7 +137,7 @@ impl Bench {
         match done {
             Done::Worked(done) => self.daemon.worked(done),
             Done::Polled(_, _, result) => self.polled = Some(result),
-            Done::Answered { result: Ok(Reply::Received(id)), .. } => self.received = Some(id),
+            Done::Answered { result: Ok(Reply::Received { id, .. }), .. } => self.received = Some(id),
             Done::Answered { .. }
             | Done::Acted(_)
             | Done::Hooked { .. }

@@ -168,7 +168,7 @@ impl World {
     pub fn answered(&mut self, id: u64, result: Result<Reply, SubmitError>) {
         let Some(AtDoor { knock, status, asks }) = self.at_door.remove(&id) else { return };
         let account = self.sides[knock.side].account.clone();
-        let Ok(Reply::Received(receipt)) = result else {
+        let Ok(Reply::Received { id: receipt, .. }) = result else {
             self.tell(|| format!("the door of {account} answers 503"));
             return self.leave(knock, Some(503));
         };
