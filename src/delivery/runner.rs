@@ -157,7 +157,8 @@ pub async fn run(shared: Arc<Shared>, mut tasks: mpsc::UnboundedReceiver<Task>) 
                     drained_by = Some(now.plus(DRAIN_MAX));
                 }
             },
-            changed = published.changed(), if !runner.draining => {
+            // Without webhooks nothing that the writer does is of interest.
+            changed = published.changed(), if !runner.draining && !runner.hooks.is_empty() => {
                 if changed.is_err() {
                     return Ok(());
                 }

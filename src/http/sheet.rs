@@ -10,6 +10,9 @@ use actix_web::web::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// About what an event takes.
+const EVENT_BYTES: usize = 1280;
+
 /// Events of the entries from one seq up to another, encoded.
 #[derive(Debug)]
 pub struct Sheet {
@@ -47,7 +50,8 @@ impl Sheet {
 
     /// This sheet and, after it, these entries; everything up to `end` was looked at.
     pub fn with(&self, entries: &[StoredEntry], end: Seq) -> Sheet {
-        let mut text = self.text.to_vec();
+        let mut text = Vec::with_capacity(self.text.len() + entries.len() * EVENT_BYTES);
+        text.extend_from_slice(&self.text);
         let mut places = self.places.clone();
         places.extend(entries.iter().map(|stored| write(&mut text, stored)));
         Sheet { text: text.into(), places, end }
@@ -102,7 +106,10 @@ impl Picked {
         }
         match runs.as_slice() {
             [run] => self.sheet.text.slice(run.clone()),
-            runs => runs.iter().flat_map(|run| self.sheet.text.slice(run.clone())).collect(),
+            runs => {
+                let slices = runs.iter().filter_map(|run| self.sheet.text.get(run.clone()));
+                slices.collect::<Vec<_>>().concat().into()
+            }
         }
     }
 
@@ -123,7 +130,9 @@ fn write(text: &mut Vec<u8>, stored: &StoredEntry) -> Place {
     text.extend_from_slice(format!("id: {}\ndata: ", entry.seq).as_bytes());
     let json = text.len();
     let event = EventView::of(entry, stored.order.as_ref());
-    text.extend_from_slice(&serde_json::to_vec(&event).unwrap_or_default());
+    if serde_json::to_writer(&mut *text, &event).is_err() {
+        text.truncate(json);
+    }
     let json = json..text.len();
     text.extend_from_slice(b"\n\n");
     Place {

@@ -188,6 +188,7 @@ type Answers = Vec<(oneshot::Sender<Result<Reply, SubmitError>>, Result<Reply, S
 impl Writer {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
+            std::thread::yield_now();
             self.turn(first, &mut jobs);
         }
     }
