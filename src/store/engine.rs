@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 pub type Pair = (Vec<u8>, Vec<u8>);
 pub type Scan<'a> = Box<dyn Iterator<Item = Result<Pair, EngineError>> + 'a>;
 
-/// Changes that become visible together. The last change of a key counts.
+/// Changes that become visible together. The last change of a key counts. Several hands hold it on its way to the device, so
+/// its bytes are shared.
 #[derive(Clone, Default, Debug)]
 pub struct Batch {
-    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    changes: BTreeMap<Arc<[u8]>, Option<Arc<[u8]>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,8 +44,8 @@ pub trait Engine: Read + Send + Sync {
     fn sync(&self) -> Result<(), EngineError>;
 
     /// Writes a batch durably and piece by piece: others read meanwhile, and after an error or a power cut a part of it
-    /// may be there.
-    fn fill(&self, batch: &Batch) -> Result<(), EngineError> {
+    /// may be there. Now and then it takes the breath that it is given.
+    fn fill(&self, batch: &Batch, _breathe: &dyn Fn()) -> Result<(), EngineError> {
         self.apply(batch)?;
         self.sync()
     }
@@ -62,11 +64,11 @@ pub trait Engine: Read + Send + Sync {
 
 impl Batch {
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.changes.insert(key, Some(value));
+        self.changes.insert(key.into(), Some(value.into()));
     }
 
     pub fn delete(&mut self, key: Vec<u8>) {
-        self.changes.insert(key, None);
+        self.changes.insert(key.into(), None);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -97,11 +99,11 @@ impl Batch {
             (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         };
         let range = (!nothing).then(|| self.changes.range::<[u8], _>((from, to)));
-        range.into_iter().flatten().map(|(key, change)| (key.as_slice(), change.as_deref()))
+        range.into_iter().flatten().map(|(key, change)| (&**key, change.as_deref()))
     }
 
     pub fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
+        self.changes.iter().map(|(key, value)| (&**key, value.as_deref()))
     }
 }
 
@@ -114,7 +116,7 @@ pub struct Overlay<'a> {
 impl Read for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         match self.batch.changes.get(key) {
-            Some(change) => Ok(change.clone()),
+            Some(change) => Ok(change.as_deref().map(<[u8]>::to_vec)),
             None => self.below.get(key),
         }
     }
@@ -127,9 +129,10 @@ impl Read for Overlay<'_> {
                 Err(error) => return Box::new(std::iter::once(Err(error))),
             };
         }
-        for (key, change) in self.batch.changes.range((from, to)) {
+        let bounds = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+        for (key, change) in self.batch.range(bounds.0, bounds.1) {
             match change {
-                Some(value) => merged.insert(key.clone(), value.clone()),
+                Some(value) => merged.insert(key.to_vec(), value.to_vec()),
                 None => merged.remove(key),
             };
         }

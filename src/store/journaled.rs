@@ -21,6 +21,7 @@ use super::sled::{Durability, Sled};
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Journaled {
 struct Shared {
     below: Arc<dyn Engine>,
     window_bytes: u64,
+    /// What stands in the journal's present window.
+    present_bytes: AtomicU64,
     layers: Layers,
     /// Taken before the stage where both are.
     writing: Mutex<Writing>,
@@ -73,8 +76,8 @@ struct Lower {
 }
 
 impl Lower {
-    fn write(&self, below: &dyn Engine) -> Result<(), EngineError> {
-        below.fill(&self.changes)?;
+    fn write(&self, below: &dyn Engine, breathe: &dyn Fn()) -> Result<(), EngineError> {
+        below.fill(&self.changes, breathe)?;
         below.apply(&self.mark)?;
         below.sync()
     }
@@ -113,12 +116,13 @@ impl Journaled {
         })?;
         if noted != Some(found.next) {
             let lower = Lower { changes: Arc::new(found.changes), mark: marked(found.next)? };
-            lower.write(&*below).map_err(StoreError::from)?;
+            lower.write(&*below, &|| ()).map_err(StoreError::from)?;
         }
         let journal = Journal::open(dir, found.next, durability == Durability::Full).map_err(unusable)?;
         let shared = Arc::new(Shared {
             below,
             window_bytes,
+            present_bytes: AtomicU64::new(0),
             layers: Layers::default(),
             writing: Mutex::new(Writing { journal, pending: Vec::new() }),
             stage: Mutex::default(),
@@ -171,11 +175,13 @@ impl Shared {
         let written = writing.journal.append(&writing.pending);
         written.map_err(|error| self.fail(EngineError { what: format!("the journal: {error}") }))?;
         writing.pending.clear();
+        self.present_bytes.store(writing.journal.bytes(), Ordering::Relaxed);
         Ok(())
     }
 
     /// Hands what is in memory, all of it in the journal, to the checkpointer, which must be free.
     fn hand_over(&self, writing: &mut Writing, mut stage: MutexGuard<'_, Stage>) -> Result<(), EngineError> {
+        self.present_bytes.store(0, Ordering::Relaxed);
         let mark = marked(writing.journal.turn()).map_err(|error| EngineError { what: error.to_string() })?;
         stage.lower = Some(Arc::new(Lower { changes: self.layers.lower(), mark }));
         self.changed.notify_all();
@@ -195,7 +201,7 @@ impl Shared {
 
     fn check_points(&self) {
         while let Some(lower) = self.next_lower() {
-            match lower.write(&*self.below) {
+            match lower.write(&*self.below, &|| self.breathe()) {
                 Ok(()) => self.layers.drop_lower(),
                 Err(error) => drop(self.fail(error)),
             }
@@ -206,6 +212,13 @@ impl Shared {
             stage.lower = None;
             drop(stage);
             self.changed.notify_all();
+        }
+    }
+
+    /// Nobody waits for the database, and somebody for every other thread: they go first, until the next window is full, too.
+    fn breathe(&self) {
+        if self.present_bytes.load(Ordering::Relaxed) < self.window_bytes {
+            std::thread::yield_now();
         }
     }
 

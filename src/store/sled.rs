@@ -25,6 +25,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// An earlier handle has let go of the file within this time.
 const LETTING_GO_MAX: Duration = Duration::from_secs(5);
 const LETTING_GO_PAUSE: Duration = Duration::from_millis(20);
+/// Between two breaths of a fill: some tens of microseconds.
+const BREATH_CHANGES: usize = 8;
 /// So much is written between two syncs where it may be in pieces. sled takes a segment of its file again once what replaced
 /// its content is written, which is before that is durable: between two syncs no whole segment of 512 KiB may be filled, and
 /// sled writes about three times what it is given.
@@ -127,10 +129,13 @@ impl Engine for Sled {
     }
 
     /// A batch of sled's keeps readers out for as long as it takes, a single change does not.
-    fn fill(&self, batch: &Batch) -> Result<(), EngineError> {
+    fn fill(&self, batch: &Batch, breathe: &dyn Fn()) -> Result<(), EngineError> {
         self.usable()?;
         let mut unsynced = 0;
-        for (key, change) in batch.changes() {
+        for (place, (key, change)) in batch.changes().enumerate() {
+            if place.is_multiple_of(BREATH_CHANGES) {
+                breathe();
+            }
             let changed = match change {
                 Some(value) => self.db.insert(key, value),
                 None => self.db.remove(key),

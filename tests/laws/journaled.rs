@@ -58,7 +58,7 @@ impl Engine for Pieces {
         self.below.sync()
     }
 
-    fn fill(&self, batch: &Batch) -> Result<(), EngineError> {
+    fn fill(&self, batch: &Batch, _breathe: &dyn Fn()) -> Result<(), EngineError> {
         batch.changes().try_for_each(|(key, value)| {
             let mut piece = Batch::default();
             match value {
