@@ -30,6 +30,8 @@ use std::time::Duration;
 const WINDOW_BYTES: u64 = 512 * 1024;
 /// … or, where the database is still busy with the one before, at so many times as many: then groups wait.
 const WINDOWS_MAX: u64 = 4;
+/// Until the present window has come to so many times as many, the thread that fills the database lets others go first.
+const WINDOWS_PATIENT: u64 = 2;
 /// What was applied is written early if it grows beyond this before it is synced.
 const PENDING_BYTES_MAX: usize = 1024 * 1024;
 /// How often it is looked whether the disk has room again.
@@ -215,9 +217,9 @@ impl Shared {
         }
     }
 
-    /// Nobody waits for the database, and somebody for every other thread: they go first, until the next window is full, too.
+    /// Nobody waits for the database, and somebody for every other thread: they go first, for a while.
     fn breathe(&self) {
-        if self.present_bytes.load(Ordering::Relaxed) < self.window_bytes {
+        if self.present_bytes.load(Ordering::Relaxed) < WINDOWS_PATIENT * self.window_bytes {
             std::thread::yield_now();
         }
     }
