@@ -20,6 +20,7 @@ use super::meta::{StoreError, one, store};
 use super::sled::{Durability, Sled};
 use std::io;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -117,6 +118,10 @@ impl Journaled {
             JournalError::Io(error) => unusable(error),
         })?;
         if noted != Some(found.next) {
+            if matches!(below.make_room(), Ok(false)) {
+                let what = "there is no room to write what the journal holds".to_owned();
+                return Err(OpenError::Unusable { path: dir.to_owned(), what });
+            }
             let lower = Lower { changes: Arc::new(found.changes), mark: marked(found.next)? };
             lower.write(&*below, &|| ()).map_err(StoreError::from)?;
         }
@@ -132,7 +137,7 @@ impl Journaled {
         });
         let working = Arc::clone(&shared);
         let checkpointer = std::thread::Builder::new().name("checkpoint".to_owned());
-        let checkpointer = checkpointer.spawn(move || working.check_points()).map_err(unusable)?;
+        let checkpointer = checkpointer.spawn(move || working.work()).map_err(unusable)?;
         Ok(Journaled { shared, checkpointer: Some(checkpointer) })
     }
 }
@@ -198,6 +203,13 @@ impl Shared {
         match &stage.failed {
             Some(error) => Err(error.clone()),
             None => Ok(stage),
+        }
+    }
+
+    /// The checkpointer's life. Whoever waits for it must not wait for ever should sled panic.
+    fn work(&self) {
+        if catch_unwind(AssertUnwindSafe(|| self.check_points())).is_err() {
+            drop(self.fail(EngineError { what: "the thread that writes the database panicked".to_owned() }));
         }
     }
 

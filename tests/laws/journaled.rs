@@ -24,11 +24,13 @@ struct Pieces {
     below: Memory,
     left: AtomicU64,
     has_room: AtomicBool,
+    panics: AtomicBool,
 }
 
 impl Pieces {
     fn new(below: Memory) -> Arc<Pieces> {
-        Arc::new(Pieces { below, left: AtomicU64::new(u64::MAX), has_room: AtomicBool::new(true) })
+        let (left, has_room) = (AtomicU64::new(u64::MAX), AtomicBool::new(true));
+        Arc::new(Pieces { below, left, has_room, panics: AtomicBool::new(false) })
     }
 
     fn one(&self, batch: &Batch) -> Result<(), EngineError> {
@@ -59,6 +61,7 @@ impl Engine for Pieces {
     }
 
     fn fill(&self, batch: &Batch, _breathe: &dyn Fn()) -> Result<(), EngineError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "as sled does on a truncated file");
         batch.changes().try_for_each(|(key, value)| {
             let mut piece = Batch::default();
             match value {
@@ -420,6 +423,46 @@ fn a_database_without_room_is_said_so_and_goes_on_once_there_is_some() {
     engine.checkpoint().unwrap();
     assert!(full.below.get(&key(0)).unwrap().is_some());
     assert_same(&engine, &model);
+}
+
+#[test]
+fn a_database_that_panics_is_an_error_and_no_wait() {
+    let place = Place::new();
+    let engine = place.open();
+    place.pieces.panics.store(true, Ordering::SeqCst);
+    let mut model = Model::new();
+    let (mut refused, mut perhaps) = (None, Model::new());
+    for number in 0..250u8 {
+        let changes = vec![(number % 40, Some(number))];
+        match engine.apply(&batch(&changes)).and_then(|()| engine.sync()) {
+            Ok(()) => play(&mut model, &changes),
+            Err(error) if refused.is_none() => {
+                refused = Some(error.to_string());
+                perhaps = model.clone();
+                play(&mut perhaps, &changes);
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(refused.is_some_and(|why| why.contains("panicked")), "nobody says so");
+    assert!(engine.get(&key(0)).is_err() && engine.checkpoint().is_err());
+    drop(engine);
+    place.pieces.panics.store(false, Ordering::SeqCst);
+    let found: Model = all(&place.open(), Direction::Up).into_iter().collect();
+    // What was refused first may have been in the journal already.
+    assert!(found == model || found == perhaps);
+}
+
+#[test]
+fn a_start_without_room_for_what_the_journal_holds_harms_nothing() {
+    let (place, models) = written(40);
+    place.pieces.has_room.store(false, Ordering::SeqCst);
+    let below: Arc<dyn Engine> = Arc::clone(&place.pieces) as _;
+    let refused = Journaled::over(below, place.dir.path(), Durability::Full, WINDOW_BYTES).map(drop);
+    let told = refused.unwrap_err();
+    assert!(!told.is_damage() && told.to_string().contains("free space"), "{told}");
+    place.pieces.has_room.store(true, Ordering::SeqCst);
+    assert_same(&place.open(), models.last().unwrap());
 }
 
 /// An earlier program looks for the version in the database, and knows no journal.
