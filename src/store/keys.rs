@@ -38,6 +38,7 @@
 //! | `c` | `h`, month | closing of a month | closings |
 //! | `c` | `b`, month, moment, ledger account, currency | debits and credits at its moment | closings |
 //! | `c` | `x`, month, seq | nothing: that entry corrects a closed month | entries |
+//! | `j` | | which window of the journal comes next | a window that is in the database |
 //! | `s` | | the public keys that seals were signed with | another key than before |
 //! | `f` | `h`, settlement | a settlement file and what it came to | its start, its lines, its end |
 //! | `f` | `l`, settlement, number | what a line came to; after the lines: an order that none names | the same |
@@ -46,7 +47,8 @@
 //! | `u` | | how many key slots were used | every batch that seals |
 //! | `w` | key slot | nothing: it is to be wiped | erasure, the batch after it |
 //!
-//! What can be erased is stored sealed ([`super::sealing`]); `u` and `w` are seen by no one else.
+//! What can be erased is stored sealed ([`super::sealing`]); `u` and `w` are seen by no one else, and `j` by
+//! [`super::journaled`] alone.
 
 use super::idempotency::RequestKey;
 use super::running;

@@ -70,7 +70,7 @@ impl Layers {
         })
     }
 
-    /// The first changes within the bounds, and whether there may be more.
+    /// The first changes within what a scan has not answered; fewer than it wants where there are no more.
     fn chunk(&self, scan: &Merged<'_>) -> VecDeque<Change> {
         let two = self.read();
         let (from, to) = (as_slice(&scan.from), as_slice(&scan.to));
