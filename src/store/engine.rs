@@ -55,6 +55,12 @@ pub trait Engine: Read + Send + Sync {
         self.sync()
     }
 
+    /// Brings what earlier versions wrote to the shape that this one reads fastest, where it is another; tells how many pairs it
+    /// has moved. Nobody reads or writes meanwhile.
+    fn reshape(&self, _moved: &mut dyn FnMut(u64)) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Sees to it that a group's writes have their place on the device, whoever else fills it meanwhile. `false`: there
     /// is none; nothing was harmed.
     fn make_room(&self) -> Result<bool, EngineError> {
@@ -77,7 +83,13 @@ impl Batch {
 
     /// Puts another batch's changes on top.
     pub fn absorb(&mut self, later: &Batch) {
-        self.changes.extend(later.changes.iter().map(|(key, change)| (key.clone(), change.clone())));
+        self.absorb_those(later, |_| true);
+    }
+
+    /// Puts those of another batch's changes on top whose keys are wanted.
+    pub fn absorb_those(&mut self, later: &Batch, wanted: impl Fn(&[u8]) -> bool) {
+        let those = later.changes.iter().filter(|(key, _)| wanted(key));
+        self.changes.extend(those.map(|(key, change)| (key.clone(), change.clone())));
     }
 
     /// What becomes of a key: `None` nothing, `Some(None)` it is deleted.
@@ -91,14 +103,7 @@ impl Batch {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = (&[u8], Option<&[u8]>)> {
-        // `BTreeMap` panics at bounds that hold nothing.
-        let nothing = match (from, to) {
-            (Bound::Excluded(from), Bound::Excluded(to) | Bound::Included(to)) => from >= to,
-            (Bound::Included(from), Bound::Excluded(to)) => from >= to,
-            (Bound::Included(from), Bound::Included(to)) => from > to,
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        };
-        let range = (!nothing).then(|| self.changes.range::<[u8], _>((from, to)));
+        let range = (!is_empty(from, to)).then(|| self.changes.range::<[u8], _>((from, to)));
         range.into_iter().flatten().map(|(key, change)| (&**key, change.as_deref()))
     }
 
@@ -145,12 +150,28 @@ impl Read for Overlay<'_> {
 
 /// The bounds of all keys that begin with `prefix`.
 pub fn prefix(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    (Bound::Included(prefix.to_vec()), behind(prefix).map_or(Bound::Unbounded, Bound::Excluded))
+}
+
+/// The first key behind all that begin with `prefix`; none where there can be none.
+pub fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
             end.push(last + 1);
-            return (Bound::Included(prefix.to_vec()), Bound::Excluded(end));
+            return Some(end);
         }
     }
-    (Bound::Included(prefix.to_vec()), Bound::Unbounded)
+    None
+}
+
+/// Whether nothing can lie within the bounds. `BTreeMap` panics at some of those.
+pub fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
+            from >= to
+        }
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
 }

@@ -3,7 +3,7 @@
 //! Only keys that change in the meantime cost memory, and only up to a limit: beyond it the view is given up, which every
 //! later read says.
 
-use super::engine::{Batch, Direction, Engine, EngineError, Pair, Read, Scan};
+use super::engine::{Batch, Direction, Engine, EngineError, Pair, Read, Scan, is_empty};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,8 +82,9 @@ impl Frozen {
             (Some(last), Direction::Up) => (from.clone(), Bound::Included(last.clone())),
             (Some(last), Direction::Down) => (Bound::Included(last.clone()), to.clone()),
         };
-        if !is_empty(&low, &high) {
-            for (key, value) in noted.before.range((low, high)) {
+        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        if !is_empty(bounds.0, bounds.1) {
+            for (key, value) in noted.before.range::<[u8], _>(bounds) {
                 match value {
                     Some(value) => pairs.insert(key.clone(), value.clone()),
                     None => pairs.remove(key),
@@ -112,17 +113,6 @@ impl Noted {
 
     fn usable(&self) -> Result<(), EngineError> {
         self.given_up.clone().map_or(Ok(()), Err)
-    }
-}
-
-/// `BTreeMap::range` panics where a range is turned round, or excludes both of its equal ends.
-fn is_empty(low: &Bound<Vec<u8>>, high: &Bound<Vec<u8>>) -> bool {
-    match (low, high) {
-        (Bound::Included(low), Bound::Included(high)) => low > high,
-        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
-            low >= high
-        }
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
     }
 }
 

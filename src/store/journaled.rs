@@ -17,6 +17,7 @@ use super::journal::{self, Journal, JournalError, Mark};
 use super::keys;
 use super::layers::Layers;
 use super::meta::{StoreError, one, store};
+use super::shaped::Shaped;
 use super::sled::{Durability, Sled};
 use std::io;
 use std::ops::Bound;
@@ -96,7 +97,8 @@ impl Journaled {
     /// Opens or makes the database in `dir` with its journal beside it.
     pub fn open(dir: &Path, durability: Durability) -> Result<Journaled, OpenError> {
         let sled = Sled::open(dir, durability)?;
-        Journaled::over(Arc::new(sled), &dir.join("db"), durability, WINDOW_BYTES)
+        let shaped = Shaped::over(Arc::new(sled)).map_err(StoreError::from)?;
+        Journaled::over(Arc::new(shaped), &dir.join("db"), durability, WINDOW_BYTES)
     }
 
     /// Puts a journal, in files of this directory, over an engine.
@@ -326,6 +328,11 @@ impl Engine for Journaled {
             drop(self.shared.until_idle()?);
         }
         Ok(())
+    }
+
+    fn reshape(&self, moved: &mut dyn FnMut(u64)) -> Result<(), EngineError> {
+        self.checkpoint()?;
+        self.shared.below.reshape(moved)
     }
 
     /// Of the journal, for the next group, and of the database, for what it was handed over.

@@ -444,6 +444,34 @@ pub fn request_of_answer(key: &[u8]) -> Option<RequestKey> {
     key.get(2..34).and_then(|bytes| bytes.try_into().ok()).map(RequestKey)
 }
 
+/// What the kinds that lie on pages in the database begin with, in key order: those that come in the order of their numbers,
+/// and those whose values can be large. A value of any other kind is at most about 5 KiB.
+pub const PAGED: [&[u8]; 8] =
+    [&[BODY], &[ENTRY], &[REQUEST, b'b'], &[KEYRING], &[RECEIPT], &[WEBHOOK], &[REASON], &[EVENT]];
+/// So many numbers share a page.
+const PAGE_NUMBERS: u64 = 8;
+
+/// The page that a key of such a kind lies on, named by what its first key can begin with. All keys of a page come before those
+/// of the next.
+pub fn page(key: &[u8]) -> Option<Vec<u8>> {
+    match key {
+        [kind @ (BODY | ENTRY | RECEIPT | REASON | EVENT), ..] => {
+            Some(number(key).map_or_else(|| key.to_vec(), |number| numbered(*kind, first_beside(number))))
+        }
+        [REQUEST, b'b', ..] => Some(key.get(..34).unwrap_or(key).to_vec()),
+        [KEYRING | WEBHOOK, ..] => Some(key.to_vec()),
+        [..] => None,
+    }
+}
+
+fn first_beside(number: u64) -> u64 {
+    number - number % PAGE_NUMBERS
+}
+
+pub fn is_paged(key: &[u8]) -> bool {
+    PAGED.iter().any(|kind| key.starts_with(kind))
+}
+
 /// What all values that can be erased begin with.
 pub fn erasable() -> [Vec<u8>; 5] {
     [bodies(), vec![METADATA], vec![REASON], vec![ANSWER], request_answers()]

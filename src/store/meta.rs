@@ -9,7 +9,7 @@ use crate::domain::time::Time;
 use bincode::{Decode, Encode};
 
 /// The layout of the data directory. A higher one is refused, a lower one is migrated forward.
-pub const DATA_VERSION: u32 = 5;
+pub const DATA_VERSION: u32 = 6;
 
 #[derive(Clone, PartialEq, Eq, Encode, Decode, Debug)]
 pub struct Meta {

@@ -18,7 +18,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 type Step = fn(&dyn Engine, &Meta, Progress<'_>) -> Result<(), StoreError>;
 
 /// The version a step starts from, and the step; it ends at the next version.
-const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed), (3, paged), (4, packed)];
+const STEPS: &[(u32, Step)] = &[(1, running_balances), (2, sealed), (3, paged), (4, packed), (5, reshaped)];
 
 /// About so many bytes that are sealed go into one batch.
 const BATCH_BYTES: usize = 512 * 1024;
@@ -133,6 +133,21 @@ fn packed(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<()
         }
     }
     progress(meta.seq.0, meta.seq.0);
+    Ok(())
+}
+
+/// 5 to 6: numbered pairs lie together on pages of the database, large values in pieces.
+fn reshaped(engine: &dyn Engine, meta: &Meta, progress: Progress<'_>) -> Result<(), StoreError> {
+    // Most receipts have a body.
+    let all = meta.seq.0 + 2 * meta.receipts.0;
+    let mut told = 0;
+    engine.reshape(&mut |moved| {
+        if moved / TOLD_EVERY > told {
+            told = moved / TOLD_EVERY;
+            progress(moved.min(all), all);
+        }
+    })?;
+    progress(all, all);
     Ok(())
 }
 

@@ -207,6 +207,10 @@ impl Engine for Sealing {
         self.below.checkpoint()
     }
 
+    fn reshape(&self, moved: &mut dyn FnMut(u64)) -> Result<(), EngineError> {
+        self.below.reshape(moved)
+    }
+
     /// Keys are drawn before a group needs them: a full disk is then no error of the group.
     fn make_room(&self) -> Result<bool, EngineError> {
         let mut ledger = self.ledger();

@@ -51,6 +51,8 @@ mod sealed;
 #[cfg(test)]
 mod settlements;
 #[cfg(test)]
+mod shaped;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod stable;

@@ -1,7 +1,9 @@
 //! Data written by earlier versions, kept in `tests/fixtures/data-versions`: opened, brought forward and verified, also when that is
 //! cut off anywhere. `v2` was written by a daemon before there was sealing: five orders, their callbacks with a person's
 //! name in them (one of 70 kB), metadata, an operator's reason, a kept answer. `v3` had a key for each receipt on the agenda:
-//! six callbacks, of which five wait to be tried again, and an order.
+//! six callbacks, of which five wait to be tried again, and an order. `v5` had a key for each entry, receipt and body in the
+//! database, and was killed: events before and after a stop, the later ones in the journal alone; a body of 70 kB, an order with
+//! metadata.
 
 use razao::daemon;
 use razao::domain::ids::{AccountId, OrderKey, ReceiptId, Reference};
@@ -27,7 +29,8 @@ fn written_by(version: &str) -> TempDir {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-versions").join(version);
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("db")).unwrap();
-    for name in ["head", "slots", "db/db", "db/conf"].into_iter().filter(|name| from.join(name).exists()) {
+    let names = ["head", "slots", "db/db", "db/conf", "db/journal.0", "db/journal.1"];
+    for name in names.into_iter().filter(|name| from.join(name).exists()) {
         fs::copy(from.join(name), dir.path().join(name)).unwrap();
     }
     dir
@@ -87,6 +90,37 @@ fn what_waited_in_data_of_version_3_still_waits() {
         let verified = verify(&*engine, &mut |_, _| {}).unwrap();
         assert_eq!((verified.entries, verified.receipts), (1, 6));
     }
+}
+
+#[test]
+fn data_of_version_5_comes_onto_pages() {
+    let dir = written_by("v5");
+    let before = Sled::open(dir.path(), Durability::Full).unwrap();
+    let named = |read: &dyn Read| {
+        let count = |kind: &[u8]| {
+            let (low, high) = prefix(kind);
+            read.scan(low, high, Direction::Up).count()
+        };
+        keys::PAGED.map(count)
+    };
+    // Bodies, one of them of two chunks, entries, receipts, their events.
+    assert_eq!(named(&before), [11, 17, 0, 0, 10, 0, 0, 8], "what is in the journal is not in the database");
+    drop(before);
+    for _ in 0..2 {
+        let (engine, books) = daemon::open(dir.path()).unwrap();
+        assert_eq!((books.meta.data_version, books.meta.seq.0), (DATA_VERSION, 27));
+        assert_eq!(named(&*engine), [17, 27, 0, 0, 16, 0, 0, 13]);
+        let verified = verify(&*engine, &mut |_, _| {}).unwrap();
+        assert_eq!((verified.orders, verified.receipts), (14, 16));
+        assert_eq!(
+            verified.head.to_hex(),
+            "3d165d2b7248baf66cdb5cbeafe975715aaab49b5727821724f8485e2f8e6d92"
+        );
+        let body = sealed::body(&*engine, ReceiptId(9)).unwrap().unwrap();
+        assert!(body.bytes.0.len() > 70_000 && body.bytes.0.ends_with(b"xx\"}"));
+    }
+    let after = Sled::open(dir.path(), Durability::Full).unwrap();
+    assert_eq!(named(&after), [0; 8], "none is left under its own name");
 }
 
 /// An engine that takes only so many batches.
