@@ -76,7 +76,7 @@ pub fn start(config: Config) -> anyhow::Result<Daemon> {
     let tls = shown.clone().map(tls::server_config).transpose()?;
     let (listeners, address, callback_address) = bind(&config)?;
     let dir = config.data.dir.clone();
-    let (engine, books) = open(&dir)?;
+    let (engine, books) = data::open_with(&dir, config.data.cache_bytes)?;
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash)?;
     let keys = keys(&config.auth, &dir)?;
     let ledger = Ledger::start(&config, engine, books)?;

@@ -104,6 +104,10 @@ fn data(section: &mut Reader<'_>) -> Data {
         receipt_retention: section.parsed("receipt_retention", 90 * DAY, units::duration),
         history_retention: section.parsed("history_retention", 400 * DAY, units::duration),
         min_free_bytes: section.parsed("min_free", 512 << 20, units::bytes),
+        cache_bytes: section.parsed("cache", 64 << 20, |text| match units::bytes(text) {
+            Ok(bytes) if bytes < 8 << 20 => Err("too little to work with; at least 8MiB".to_owned()),
+            size => size.map_err(|error| error.to_string()),
+        }),
     }
 }
 

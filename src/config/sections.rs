@@ -32,6 +32,8 @@ pub struct Data {
     pub receipt_retention: Duration,
     pub history_retention: Duration,
     pub min_free_bytes: u64,
+    /// Of the database, in memory.
+    pub cache_bytes: u64,
 }
 
 #[derive(Clone, Debug)]

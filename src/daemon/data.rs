@@ -9,15 +9,20 @@ use crate::store::engine::{Batch, Engine};
 use crate::store::entries;
 use crate::store::meta::{self, DATA_VERSION, Meta};
 use crate::store::migrate;
-use crate::store::sled::Durability;
+use crate::store::sled::{CACHE_BYTES_USUAL, Durability, Manner};
 use crate::store::slots;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Opens the data directory of a ledger, making it if it is new, and checks that it is whole.
 pub fn open(dir: &Path) -> Result<(Arc<dyn Engine>, Books), OpenError> {
+    open_with(dir, CACHE_BYTES_USUAL)
+}
+
+/// [`open`], with so much of the database kept in memory.
+pub fn open_with(dir: &Path, cache_bytes: u64) -> Result<(Arc<dyn Engine>, Books), OpenError> {
     let durability = if Fault::NoSync.is_on() { Durability::NoSync } else { Durability::Full };
-    let engine: Arc<dyn Engine> = Arc::new(slots::open(dir, durability, secret)?);
+    let engine: Arc<dyn Engine> = Arc::new(slots::open(dir, Manner { durability, cache_bytes }, secret)?);
     let meta = meta::get(&*engine)?;
     check(dir, &*engine, meta.as_ref())?;
     match meta {

@@ -1,6 +1,6 @@
 //! The ledger with its writer under way: in the daemon, or held by a command where no daemon runs.
 
-use super::data::open;
+use super::data::open_with;
 use crate::clock::{Clock, SystemClock, random_bytes};
 use crate::config::Config;
 use crate::domain::time::Time;
@@ -52,7 +52,7 @@ pub struct Alone {
 /// Opens the configured data directory for a command alone.
 pub fn open_alone(config: &Config) -> Result<Alone, OpenError> {
     let dir = config.data.dir.clone();
-    let (engine, books) = open(&dir)?;
+    let (engine, books) = open_with(&dir, config.data.cache_bytes)?;
     let unusable = |error: std::io::Error| OpenError::Unusable { path: dir.clone(), what: error.to_string() };
     directory::note_head(&dir, &books.meta.database, books.meta.seq, books.meta.hash).map_err(unusable)?;
     let started = writer::start(rim(config, engine, Arc::new(SystemClock)), books).map_err(unusable)?;
@@ -63,7 +63,7 @@ pub fn open_alone(config: &Config) -> Result<Alone, OpenError> {
 
 /// Opens the configured data directory for a command that only reads.
 pub fn read_alone(config: &Config) -> Result<Reader, OpenError> {
-    let (engine, books) = open(&config.data.dir)?;
+    let (engine, books) = open_with(&config.data.dir, config.data.cache_bytes)?;
     Ok(writer::prepare(rim(config, engine, Arc::new(SystemClock)), books).reader)
 }
 

@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 
 /// The version all values are written in.
 const VERSION: u8 = 1;
-/// sled puts values over 128 KiB into files that it never syncs; half of that is the limit on both sides.
+/// Records are small or in chunks: what is larger is a mistake, or damage.
 pub const VALUE_BYTES_MAX: usize = 65_536;
 const CHECKSUM_BYTES: usize = 4;
 

@@ -18,7 +18,7 @@ use super::keys;
 use super::layers::Layers;
 use super::meta::{StoreError, one, store};
 use super::shaped::Shaped;
-use super::sled::{Durability, Sled};
+use super::sled::{Durability, Manner, Sled};
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,10 +95,11 @@ fn marked(next: Mark) -> Result<Batch, StoreError> {
 
 impl Journaled {
     /// Opens or makes the database in `dir` with its journal beside it.
-    pub fn open(dir: &Path, durability: Durability) -> Result<Journaled, OpenError> {
-        let sled = Sled::open(dir, durability)?;
+    pub fn open(dir: &Path, manner: impl Into<Manner>) -> Result<Journaled, OpenError> {
+        let manner = manner.into();
+        let sled = Sled::open(dir, manner)?;
         let shaped = Shaped::over(Arc::new(sled)).map_err(StoreError::from)?;
-        Journaled::over(Arc::new(shaped), &dir.join("db"), durability, WINDOW_BYTES)
+        Journaled::over(Arc::new(shaped), &dir.join("db"), manner.durability, WINDOW_BYTES)
     }
 
     /// Puts a journal, in files of this directory, over an engine.

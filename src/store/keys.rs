@@ -47,6 +47,7 @@
 //! | `u` | | how many key slots were used | every batch that seals |
 //! | `w` | key slot | nothing: it is to be wiped | erasure, the batch after it |
 //!
+//! In the database itself some of these stand together on pages, and large values in pieces: [`super::shaped`], by [`PAGED`].
 //! What can be erased is stored sealed ([`super::sealing`]); `u` and `w` are seen by no one else, and `j` by
 //! [`super::journaled`] alone.
 

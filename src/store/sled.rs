@@ -5,6 +5,7 @@
 //! - A `snap.*.generating` left by a kill makes open fail for ever: such files are deleted first. If open still says
 //!   `Corruption`, the snapshots are set aside (open then replays the log) and it is tried once more.
 //! - A truncated `db` panics inside open: caught, and told as damage.
+//! - A leaf of more than 128 KiB goes into a file of its own, which is never synced: [`super::shaped`] sees to it that none is.
 //! - Its errors are sticky: after one, this engine answers nothing but that error. So the disk must not turn out to be full
 //!   within a write: blocks are reserved behind the file's end before a group is written.
 
@@ -20,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// sled's own cache; its memory use is this and a few dozen MiB.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// sled's own cache where no configuration says how large it is.
+pub const CACHE_BYTES_USUAL: u64 = 64 * 1024 * 1024;
 /// An earlier handle has let go of the file within this time.
 const LETTING_GO_MAX: Duration = Duration::from_secs(5);
 const LETTING_GO_PAUSE: Duration = Duration::from_millis(20);
@@ -56,18 +57,32 @@ pub enum Durability {
     NoSync,
 }
 
+/// How a database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub durability: Durability,
+    pub cache_bytes: u64,
+}
+
+impl From<Durability> for Manner {
+    fn from(durability: Durability) -> Manner {
+        Manner { durability, cache_bytes: CACHE_BYTES_USUAL }
+    }
+}
+
 impl Sled {
     /// Opens or makes the database in `{dir}/db`. The lock is held until the engine is dropped.
-    pub fn open(dir: &Path, durability: Durability) -> Result<Sled, OpenError> {
+    pub fn open(dir: &Path, manner: impl Into<Manner>) -> Result<Sled, OpenError> {
+        let Manner { durability, cache_bytes } = manner.into();
         let lock = directory::lock(dir)?;
         let path = dir.join("db");
         let unusable = |error: io::Error| OpenError::Unusable { path: path.clone(), what: error.to_string() };
         let newborn = !path.join("db").exists();
         set_aside(&path, |name| name.ends_with(".generating")).map_err(unusable)?;
-        let db = match open(&path) {
+        let db = match open(&path, cache_bytes) {
             Err(Opening::Corrupt(_)) => {
                 set_aside(&path, |name| name.starts_with("snap.")).map_err(unusable)?;
-                open(&path)
+                open(&path, cache_bytes)
             }
             other => other,
         }
@@ -199,18 +214,18 @@ impl Opening {
 }
 
 /// Our own lock is held, so whoever holds sled's is an earlier handle of this process: its threads are ending.
-fn open(path: &Path) -> Result<::sled::Db, Opening> {
+fn open(path: &Path, cache_bytes: u64) -> Result<::sled::Db, Opening> {
     let begun = Instant::now();
     loop {
-        match open_now(path) {
+        match open_now(path, cache_bytes) {
             Err(Opening::Held) if begun.elapsed() < LETTING_GO_MAX => std::thread::sleep(LETTING_GO_PAUSE),
             opened => return opened,
         }
     }
 }
 
-fn open_now(path: &Path) -> Result<::sled::Db, Opening> {
-    let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+fn open_now(path: &Path, cache_bytes: u64) -> Result<::sled::Db, Opening> {
+    let config = ::sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
     match quietly(|| config.open()) {
         Some(Ok(db)) => Ok(db),
         Some(Err(::sled::Error::Corruption { .. })) => {

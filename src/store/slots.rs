@@ -8,7 +8,7 @@ use super::directory::{self, OpenError};
 use super::engine::EngineError;
 use super::journaled::Journaled;
 use super::sealing::{Sealing, Secret, Slots};
-use super::sled::Durability;
+use super::sled::Manner;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -35,8 +35,8 @@ pub struct SlotFile {
 
 /// Opens or makes the database in `dir` with all that can be erased sealed. Whatever writes to a data directory goes
 /// through this, a restore too.
-pub fn open(dir: &Path, durability: Durability, draw: Draw) -> Result<Sealing, OpenError> {
-    let below = Journaled::open(dir, durability)?;
+pub fn open(dir: &Path, manner: impl Into<Manner>, draw: Draw) -> Result<Sealing, OpenError> {
+    let below = Journaled::open(dir, manner)?;
     let slots = SlotFile::open(dir, draw)?;
     Sealing::open(Arc::new(below), Arc::new(slots), dir)
 }

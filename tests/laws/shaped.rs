@@ -8,7 +8,7 @@ use razao::store::shaped::Shaped;
 use razao::store::sled::{Durability, Sled};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What sled writes into a file of its own.
@@ -23,11 +23,12 @@ type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 struct Single {
     below: Memory,
     left: AtomicU64,
+    has_room: AtomicBool,
 }
 
 impl Single {
     fn over(below: Memory, left: u64) -> Arc<Single> {
-        Arc::new(Single { below, left: AtomicU64::new(left) })
+        Arc::new(Single { below, left: AtomicU64::new(left), has_room: AtomicBool::new(true) })
     }
 }
 
@@ -55,6 +56,10 @@ impl Engine for Single {
 
     fn fill(&self, batch: &Batch, _breathe: &dyn Fn()) -> Result<(), EngineError> {
         batch.changes().try_for_each(|(key, change)| self.apply(&one(key, change)))
+    }
+
+    fn make_room(&self) -> Result<bool, EngineError> {
+        Ok(self.has_room.load(Ordering::SeqCst))
     }
 }
 
@@ -257,6 +262,25 @@ proptest! {
         shaped.reshape(&mut |_| ()).unwrap();
         prop_assert_eq!(everything(&*below, Direction::Up), laid(&model));
     }
+}
+
+#[test]
+fn without_room_for_the_copy_everything_stays_readable_until_there_is() {
+    let model: Model = (0..20).map(|number| (numbered(b'E', number), vec![1; 700])).collect();
+    let below = Memory::default();
+    let changes: Changes = model.clone().into_iter().map(|(key, value)| (key, Some(value))).collect();
+    below.apply(&batch(&changes)).unwrap();
+    let single = Single::over(below, u64::MAX);
+    single.has_room.store(false, Ordering::SeqCst);
+    let shaped = Shaped::over(Arc::clone(&single) as _).unwrap();
+    let refused = shaped.reshape(&mut |_| ()).unwrap_err();
+    assert!(refused.to_string().contains("no room"), "{refused}");
+    assert_eq!(everything(&shaped, Direction::Up).into_iter().collect::<Model>(), model);
+    single.has_room.store(true, Ordering::SeqCst);
+    let mut moved = Vec::new();
+    shaped.reshape(&mut |pairs| moved.push(pairs)).unwrap();
+    assert_eq!(moved, [20]);
+    assert_eq!(everything(&*single, Direction::Up), laid(&model));
 }
 
 /// An engine in which, right after a page was read, somebody else's changes happen.

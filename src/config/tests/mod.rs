@@ -91,6 +91,7 @@ fn the_defaults_are_the_contract_s() {
     assert_eq!(config.data.receipt_retention, seconds(90 * 86_400));
     assert_eq!(config.data.history_retention, seconds(400 * 86_400));
     assert_eq!(config.data.min_free_bytes, 512 * 1024 * 1024);
+    assert_eq!(config.data.cache_bytes, 64 * 1024 * 1024);
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Human, "info"));
     assert_eq!((config.auth.issuer.as_str(), config.auth.audience.as_str()), ("razao", "razao"));
     assert!(config.auth.keys.is_empty());

@@ -33,8 +33,8 @@ fn every_problem_with_its_key() {
             vec!["server.tls_cert_file: ", "server.tls_key_file: missing; server.tls_cert_file needs it"],
         ),
         (
-            "[data]\ndir = \"\"\nreceipt_retention = \"90\"\nhistory_retention = 400\nmin_free = \"512mb\"".into(),
-            vec!["data.dir: \"\": name", "data.receipt_retention: \"90\": not a duration", "data.history_retention: must be text", "data.min_free: \"512mb\": not a size"],
+            "[data]\ndir = \"\"\nreceipt_retention = \"90\"\nhistory_retention = 400\nmin_free = \"512mb\"\ncache = \"1MiB\"".into(),
+            vec!["data.dir: \"\": name", "data.receipt_retention: \"90\": not a duration", "data.history_retention: must be text", "data.min_free: \"512mb\": not a size", "data.cache: \"1MiB\": too little"],
         ),
         ("[log]\nformat = \"xml\"\nlevel = \"loud\"".into(), vec!["log.format: \"xml\": must be human or json", "log.level: \"loud\""]),
         (
