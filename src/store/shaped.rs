@@ -51,6 +51,20 @@ struct Lower {
     gone: Batch,
 }
 
+impl Lower {
+    /// Puts the pieces that a key's value lies in from now on, and lets those go that it lay in.
+    fn exchange(&mut self, key: &[u8], before: Option<Apart>, after: Option<Apart>, value: Option<&[u8]>) {
+        if let (Some(apart), Some(value)) = (after, value) {
+            for (number, piece) in (0..).zip(value.chunks(PIECE_BYTES)) {
+                self.pieces.put(piece_key(key, apart, number), piece.to_vec());
+            }
+        }
+        if let Some(apart) = before.filter(|before| after != Some(*before)) {
+            (0..pieces(apart)).for_each(|number| self.gone.delete(piece_key(key, apart, number)));
+        }
+    }
+}
+
 impl Shaped {
     pub fn over(below: Arc<dyn Engine>) -> Result<Shaped, EngineError> {
         let mut marked = below.get(MARK)?.is_some();
@@ -114,14 +128,7 @@ impl Shaped {
                 let lying = change.map(Lying::of);
                 let before = page.set(key, lying).and_then(Lying::apart);
                 let after = lying.and_then(Lying::apart);
-                if let (Some(apart), Some(value)) = (after, change) {
-                    for (number, piece) in (0..).zip(value.chunks(PIECE_BYTES)) {
-                        lower.pieces.put(piece_key(key, apart, number), piece.to_vec());
-                    }
-                }
-                if let Some(apart) = before.filter(|before| after != Some(*before)) {
-                    (0..pieces(apart)).for_each(|number| lower.gone.delete(piece_key(key, apart, number)));
-                }
+                lower.exchange(key, before, after, change);
                 if torn {
                     self.left_behind(key, after, &mut lower.gone)?;
                 }
