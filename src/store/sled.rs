@@ -19,7 +19,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// sled's own cache where no configuration says how large it is.
 pub const CACHE_BYTES_USUAL: u64 = 64 * 1024 * 1024;
@@ -28,9 +28,7 @@ const LETTING_GO_MAX: Duration = Duration::from_secs(5);
 const LETTING_GO_PAUSE: Duration = Duration::from_millis(20);
 /// Between two breaths of a fill: some tens of microseconds.
 const BREATH_CHANGES: usize = 8;
-/// So much is written between two syncs where it may be in pieces. sled takes a segment of its file again once what replaced
-/// its content is written, which is before that is durable: between two syncs no whole segment of 512 KiB may be filled, and
-/// sled writes about three times what it is given.
+/// After so many bytes of changes the file is synced in any case.
 const UNSYNCED_BYTES_MAX: usize = 96 * 1024;
 /// A batch is a window of the journal, at most about 3 MiB; with sled's own pages and half-empty segments it takes several
 /// times that at most …
@@ -99,6 +97,20 @@ impl Sled {
         self.failed.get_or_init(|| EngineError { what }).clone()
     }
 
+    /// Makes durable what sled has written, not what it still holds.
+    fn sync_file(&self) -> Result<(), EngineError> {
+        if self.sync_to_device {
+            self.file.sync_data().map_err(|error| self.fail(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// When the file was written to.
+    fn written(&self) -> Result<SystemTime, EngineError> {
+        let written = self.file.metadata().and_then(|metadata| metadata.modified());
+        written.map_err(|error| self.fail(error.to_string()))
+    }
+
     fn usable(&self) -> Result<(), EngineError> {
         self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -144,8 +156,13 @@ impl Engine for Sled {
     }
 
     /// A batch of sled's keeps readers out for as long as it takes, a single change does not.
+    ///
+    /// sled writes a segment (512 KiB) when it is full, and takes one again whose content was replaced as soon as what replaced it
+    /// is written, which is before that is durable. Between the two it fills at least one more. So whenever it has written to the
+    /// file by itself, that is made durable at once, and before whatever is left is written at the end.
     fn fill(&self, batch: &Batch, breathe: &dyn Fn()) -> Result<(), EngineError> {
         self.usable()?;
+        let mut synced = None;
         let mut unsynced = 0;
         for (place, (key, change)) in batch.changes().enumerate() {
             if place.is_multiple_of(BREATH_CHANGES) {
@@ -157,21 +174,21 @@ impl Engine for Sled {
             };
             changed.map_err(|error| self.fail(error.to_string()))?;
             unsynced += key.len() + change.map_or(0, <[u8]>::len);
-            if unsynced >= UNSYNCED_BYTES_MAX {
-                self.sync()?;
-                unsynced = 0;
+            let written = self.written()?;
+            // Time stands still for some milliseconds in a file's dates; hence the bytes besides.
+            if synced != Some(written) || unsynced >= UNSYNCED_BYTES_MAX {
+                self.sync_file()?;
+                (synced, unsynced) = (Some(written), 0);
             }
         }
+        self.sync_file()?;
         self.sync()
     }
 
     fn sync(&self) -> Result<(), EngineError> {
         self.usable()?;
         self.db.flush().map_err(|error| self.fail(error.to_string()))?;
-        if self.sync_to_device {
-            self.file.sync_data().map_err(|error| self.fail(error.to_string()))?;
-        }
-        Ok(())
+        self.sync_file()
     }
 
     fn make_room(&self) -> Result<bool, EngineError> {
