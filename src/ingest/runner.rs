@@ -53,8 +53,9 @@ pub async fn run(
             },
             Some(ended) = endings.recv() => agenda.done(ended, desk.clock.now(), &desk.activity),
         }
-        // What one group of the writer made durable comes in together; looking for due polls after each of it would cost
-        // more than it does.
+        // What one group of the writer made durable comes in together, if those who tell of it get to run; looking for due
+        // polls after each of it would cost more than it does.
+        std::thread::yield_now();
         for _ in 0..HEARD_MAX {
             match (tasks.try_recv(), endings.try_recv()) {
                 (Err(_), Err(_)) => break,
