@@ -16,10 +16,11 @@ use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// sled's own cache where no configuration says how large it is.
 pub const CACHE_BYTES_USUAL: u64 = 64 * 1024 * 1024;
@@ -105,10 +106,10 @@ impl Sled {
         Ok(())
     }
 
-    /// When the file was written to.
-    fn written(&self) -> Result<SystemTime, EngineError> {
-        let written = self.file.metadata().and_then(|metadata| metadata.modified());
-        written.map_err(|error| self.fail(error.to_string()))
+    /// When the file was written to, in seconds and nanoseconds.
+    fn written(&self) -> Result<(i64, i64), EngineError> {
+        let metadata = self.file.metadata().map_err(|error| self.fail(error.to_string()))?;
+        Ok((metadata.mtime(), metadata.mtime_nsec()))
     }
 
     fn usable(&self) -> Result<(), EngineError> {
