@@ -44,14 +44,14 @@ pub struct Shaped {
 
 /// A batch as it is below.
 #[derive(Default)]
-struct Lower {
+struct Laid {
     pieces: Batch,
     pairs: Batch,
     /// Pieces that nobody names once the pairs are there.
     gone: Batch,
 }
 
-impl Lower {
+impl Laid {
     /// Puts the pieces that a key's value lies in from now on, and lets those go that it lay in.
     fn exchange(&mut self, key: &[u8], before: Option<Apart>, after: Option<Apart>, value: Option<&[u8]>) {
         if let (Some(apart), Some(value)) = (after, value) {
@@ -109,13 +109,13 @@ impl Shaped {
         if Apart::of(&value) == apart { Ok(Some(value)) } else { Err(damaged(key)) }
     }
 
-    fn lower(&self, batch: &Batch) -> Result<Lower, EngineError> {
-        let mut lower = Lower::default();
+    fn lay(&self, batch: &Batch) -> Result<Laid, EngineError> {
+        let mut laid = Laid::default();
         if !self.on_pages.load(Ordering::Acquire) {
-            lower.pairs = batch.clone();
-            return Ok(lower);
+            laid.pairs = batch.clone();
+            return Ok(laid);
         }
-        lower.pairs.absorb_those(batch, |key| !keys::is_paged(key));
+        laid.pairs.absorb_those(batch, |key| !keys::is_paged(key));
         let torn = self.first.load(Ordering::Acquire) && self.has_pieces()?;
         let mut changes = batch.changes().filter(|(key, _)| keys::is_paged(key)).peekable();
         while let Some(name) = changes.peek().and_then(|(key, _)| keys::page(key)) {
@@ -128,17 +128,17 @@ impl Shaped {
                 let lying = change.map(Lying::of);
                 let before = page.set(key, lying).and_then(Lying::apart);
                 let after = lying.and_then(Lying::apart);
-                lower.exchange(key, before, after, change);
+                laid.exchange(key, before, after, change);
                 if torn {
-                    self.left_behind(key, after, &mut lower.gone)?;
+                    self.left_behind(key, after, &mut laid.gone)?;
                 }
             }
             match page.encode() {
-                Some(bytes) => lower.pairs.put(at, bytes),
-                None => lower.pairs.delete(at),
+                Some(bytes) => laid.pairs.put(at, bytes),
+                None => laid.pairs.delete(at),
             }
         }
-        Ok(lower)
+        Ok(laid)
     }
 
     fn has_pieces(&self) -> Result<bool, EngineError> {
@@ -231,7 +231,7 @@ impl Shaped {
 
 impl Engine for Shaped {
     fn apply(&self, batch: &Batch) -> Result<(), EngineError> {
-        let Lower { pieces, mut pairs, gone } = self.lower(batch)?;
+        let Laid { pieces, mut pairs, gone } = self.lay(batch)?;
         pairs.absorb(&pieces);
         pairs.absorb(&gone);
         self.below.apply(&pairs)
@@ -242,7 +242,7 @@ impl Engine for Shaped {
     }
 
     fn fill(&self, batch: &Batch, breathe: &dyn Fn()) -> Result<(), EngineError> {
-        let Lower { pieces, pairs, gone } = self.lower(batch)?;
+        let Laid { pieces, pairs, gone } = self.lay(batch)?;
         for part in [pieces, pairs, gone].iter().filter(|part| !part.is_empty()) {
             self.below.fill(part, breathe)?;
         }
